@@ -1,0 +1,1 @@
+//! The file catalog: versioned definitions with their charts, modules and programs.

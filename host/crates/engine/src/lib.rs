@@ -1,0 +1,1 @@
+//! The WebAssembly engine host: bindings, linker, grants, limits, component cache, registry and tools.

@@ -1,0 +1,1 @@
+//! GitOps delivery: manifests as commits in a Git repository.

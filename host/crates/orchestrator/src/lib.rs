@@ -1,0 +1,1 @@
+//! The orchestrator: worker loop, recovery and the service façade.

@@ -1,0 +1,2 @@
+//! Nestor: server and command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Turns a Go module or a Rust crate into a finished engine component.

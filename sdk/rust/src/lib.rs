@@ -1,0 +1,1 @@
+//! Guest SDK: an engine is one trait and one macro.
