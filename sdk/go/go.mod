@@ -1,0 +1,3 @@
+module github.com/nestor-platform/orchestrator/sdk/go
+
+go 1.26
