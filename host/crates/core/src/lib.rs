@@ -1,1 +1,26 @@
-//! The pure core of Nestor: specification, planner, execution state machine, grants and ports.
+//! The pure core of Nestor: what to do, never doing it.
+//!
+//! No I/O, no clock, no randomness, no tokio, no wasmtime. Time, ids and
+//! random numbers arrive as parameters, so the same input gives the same
+//! output, live, in recovery and in a simulation.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`ids`] | which names exist at all |
+//! | [`spec`] | whether a request is a deployment |
+//! | [`definition`] | what the catalog offers |
+//! | [`planner`] | what to run, in which order |
+//! | [`execution`] | what happens next in a run |
+//! | [`grant`] | what an engine may do |
+//! | [`engine`] | the words of the engine contract |
+//! | [`ports`] | what the core needs from the outside |
+
+pub mod definition;
+pub mod engine;
+pub mod execution;
+pub mod grant;
+pub mod ids;
+pub mod planner;
+pub mod ports;
+pub mod spec;
+pub mod violation;

@@ -1,0 +1,1 @@
+//! The run of a revision as one state machine.

@@ -1,0 +1,1 @@
+//! What an engine requests, what the platform grants, and what follows.

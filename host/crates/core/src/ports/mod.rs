@@ -1,0 +1,12 @@
+//! What the core needs from the outside. Each port is small; every adapter of
+//! one passes the same conformance suite.
+
+mod catalog;
+mod delivery;
+mod engines;
+mod store;
+
+pub use catalog::{Catalog, CatalogError};
+pub use delivery::{Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal};
+pub use engines::{CallObserver, EngineCall, EngineHead, EngineStatus, Engines, Function, LogLevel, NoObserver, Reply};
+pub use store::{Batch, Bytes, CommitError, Guard, MAX_KEY_BYTES, MAX_VALUE_BYTES, Store, StoreError, Write};

@@ -1,0 +1,12 @@
+//! A deployment as a composer asks for it, parsed into types that cannot hold
+//! nonsense.
+
+mod model;
+mod parse;
+mod reference;
+
+pub use model::{
+    CatalogRef, Config, DeliveryMode, Dependency, DeploymentSpec, OnFailure, Policy, ResourceSpec, VersionSelector,
+};
+pub use parse::{MAX_BODY_BYTES, MAX_CONFIG_DEPTH, MAX_DEPENDENCIES, MAX_LABELS, MAX_RESOURCES, parse};
+pub use reference::{Part, Reference, Template, TemplateError};
