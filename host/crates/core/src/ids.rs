@@ -76,8 +76,7 @@ fn check_output(what: &'static str, text: &str, max: usize) -> Result<(), Invali
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $check:ident, $max:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-        #[serde(transparent)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $type(std::sync::Arc<str>);
 
         impl $type {
@@ -106,6 +105,9 @@ macro_rules! name {
         }
         impl AsRef<str> for $type {
             fn as_ref(&self) -> &str { &self.0 }
+        }
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> { s.serialize_str(&self.0) }
         }
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

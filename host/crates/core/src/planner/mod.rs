@@ -1,1 +1,18 @@
 //! From a specification to an execution plan.
+//!
+//! ```text
+//! spec ── catalog_refs ──► (shell looks definitions up) ──► plan ──► ExecutionPlan
+//!                                                            │
+//!                       resolve_config, once per operation ◄─┘
+//! ```
+
+mod definitions;
+pub mod graph;
+mod model;
+mod plan;
+mod resolve;
+
+pub use definitions::{Definitions, catalog_refs};
+pub use model::{ExecutionPlan, PlannedEdge, PlannedResource};
+pub use plan::plan;
+pub use resolve::{Lookup, Resolved, UNKNOWN_KEY, Unresolved, resolve_config};

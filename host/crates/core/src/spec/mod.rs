@@ -9,4 +9,4 @@ pub use model::{
     CatalogRef, Config, DeliveryMode, Dependency, DeploymentSpec, OnFailure, Policy, ResourceSpec, VersionSelector,
 };
 pub use parse::{MAX_BODY_BYTES, MAX_CONFIG_DEPTH, MAX_DEPENDENCIES, MAX_LABELS, MAX_RESOURCES, parse};
-pub use reference::{Part, Reference, Template, TemplateError};
+pub use reference::{MAX_REFERENCE_PATH, MAX_REFERENCES_PER_TEXT, Part, Reference, Template, TemplateError};
