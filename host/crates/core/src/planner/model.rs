@@ -42,6 +42,7 @@ pub struct PlannedResource {
     /// Who runs it.
     pub engine: EngineId,
     /// The definition's section for that engine.
+    #[serde(with = "shared")]
     pub section: Arc<Value>,
     /// What it will offer.
     pub declared_outputs: BTreeMap<OutputName, OutputDeclaration>,
@@ -93,5 +94,21 @@ impl PlannedResource {
             (name.to_string(), declared)
         });
         Value::Object(outputs.collect())
+    }
+}
+
+/// Shared JSON, written out like the JSON itself.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    pub(super) fn serialize<S: Serializer>(value: &Arc<Value>, s: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<Value>, D::Error> {
+        Value::deserialize(d).map(Arc::new)
     }
 }
