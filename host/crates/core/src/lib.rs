@@ -14,6 +14,7 @@
 //! | [`grant`] | what an engine may do |
 //! | [`engine`] | the words of the engine contract |
 //! | [`ports`] | what the core needs from the outside |
+//! | [`text`], [`units`] | how messages, durations and sizes are written |
 
 pub mod definition;
 pub mod engine;
@@ -23,4 +24,6 @@ pub mod ids;
 pub mod planner;
 pub mod ports;
 pub mod spec;
+pub mod text;
+pub mod units;
 pub mod violation;
