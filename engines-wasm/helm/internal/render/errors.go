@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/nestor-platform/orchestrator/engines-wasm/helm/internal/limits"
 )
 
 // TemplateError is a template that cannot be parsed or executed, or whose
@@ -22,6 +24,15 @@ type TemplateError struct {
 	// Includes are the places that led there, the innermost first.
 	Includes []string
 }
+
+const (
+	// maxIncludes bounds the places that an error names. An endless recursion
+	// has a thousand.
+	maxIncludes = 5
+
+	// engineName is what Helm's engine calls a text without a file.
+	engineName = "gotpl"
+)
 
 // Place is "source:line:column" as far as known.
 func (e *TemplateError) Place() string {
@@ -57,9 +68,13 @@ var (
 	atForm    = regexp.MustCompile(`(?s)^(execution error at|execution error in|parse error at|parse error in) \(([^()]*)\): (.*)$`)
 	placeForm = regexp.MustCompile(`^(.+?)(?::(\d+))?(?::(\d+))?$`)
 	frameForm = regexp.MustCompile(`^  executing ".*" at <(.*)>:$`)
-	yamlForm  = regexp.MustCompile(`(?s)^YAML parse error on ([^:]+): (.*)$`)
-	yamlLine  = regexp.MustCompile(`(?:yaml: )?line (\d+): (.*)`)
-	noValue   = regexp.MustCompile(`^nil pointer evaluating (?:interface \{\}|.*)\.(\S+)$`)
+	// Some chains Helm leaves as Go's template package writes them, on one line.
+	chainForm  = regexp.MustCompile(`template: ([^\s:]+(?::\d+){1,2}): executing "[^"]*" at <(.*?)>: `)
+	yamlForm   = regexp.MustCompile(`(?s)^YAML parse error on ([^:]+): (.*)$`)
+	yamlLine   = regexp.MustCompile(`(?:yaml: )?line (\d+): (.*)`)
+	endless    = regexp.MustCompile(`rendering template has a nested reference name: (\S+): `)
+	noTemplate = regexp.MustCompile(`^(?:error calling include: )?template: no template "([^"]*)"`)
+	noValue    = regexp.MustCompile(`^nil pointer evaluating (?:interface \{\}|.*)\.(\S+)$`)
 )
 
 func templateError(chart string, err error) error {
@@ -71,11 +86,14 @@ func templateError(chart string, err error) error {
 	}
 	frames := framesOf(text)
 	if len(frames) == 0 {
+		frames = chainOf(text)
+	}
+	if len(frames) == 0 {
 		return &TemplateError{Source: chart, Message: strings.TrimSpace(strings.TrimPrefix(text, "rendering template failed: "))}
 	}
 	innermost := frames[len(frames)-1]
 	innermost.Message = plain(innermost.Message, innermost.At)
-	for i := len(frames) - 2; i >= 0; i-- {
+	for i := len(frames) - 2; i >= 0 && len(innermost.Includes) < maxIncludes; i-- {
 		if place := frames[i].Place(); len(innermost.Includes) == 0 || innermost.Includes[len(innermost.Includes)-1] != place {
 			innermost.Includes = append(innermost.Includes, place)
 		}
@@ -89,7 +107,7 @@ func framesOf(text string) []*TemplateError {
 	for line := range strings.SplitSeq(text, "\n") {
 		switch {
 		case line == "":
-		case !strings.HasPrefix(line, " "):
+		case !strings.HasPrefix(line, " ") && (placed(line).Line > 0 || len(frames) == 0):
 			frames = append(frames, placed(line))
 		case len(frames) == 0:
 			return nil
@@ -109,9 +127,36 @@ func framesOf(text string) []*TemplateError {
 	return frames
 }
 
+// chainOf reads Go's chain, outermost frame first.
+func chainOf(text string) []*TemplateError {
+	var frames []*TemplateError
+	matches := chainForm.FindAllStringSubmatchIndex(text, -1)
+	for i, m := range matches {
+		end := len(text)
+		if i+1 < len(matches) {
+			end = matches[i+1][0]
+		}
+		frame := placed(text[m[2]:m[3]])
+		frame.At = text[m[4]:m[5]]
+		frame.Message = strings.TrimSpace(text[m[1]:end])
+		// A text that tpl was given has no file; what was given is in At.
+		if frame.Source == engineName && len(frames) > 0 {
+			frame.Source, frame.Line, frame.Column = frames[len(frames)-1].Source, frames[len(frames)-1].Line, 0
+		}
+		frames = append(frames, frame)
+	}
+	return frames
+}
+
 // plain says in a chart author's words what Go's template package says in its
 // own.
 func plain(message, at string) string {
+	if m := endless.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("the template %q includes itself more than %d times", m[1], limits.TemplateDepth)
+	}
+	if m := noTemplate.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("there is no template %q", m[1])
+	}
 	if m := noValue.FindStringSubmatch(message); m != nil {
 		if parent, ok := strings.CutSuffix(at, "."+m[1]); ok && !strings.Contains(parent, " ") {
 			return fmt.Sprintf("%s has no value, so .%s cannot be read", parent, m[1])

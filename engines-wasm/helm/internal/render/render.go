@@ -298,4 +298,3 @@ func write(b *strings.Builder, d Document) {
 	b.WriteString(d.Content)
 	b.WriteByte('\n')
 }
-

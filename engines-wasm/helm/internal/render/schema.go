@@ -2,7 +2,9 @@ package render
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -118,6 +120,12 @@ func violationsOf(values map[string]any, schemaJSON []byte) (places []Violation,
 		return nil, fmt.Errorf("values.schema.json: %w", err)
 	}
 	compiled, err := compiler.Compile(url)
+	if broken, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+		if cause, ok := broken.Err.(*jsonschema.ValidationError); ok {
+			first := leaves(cause)[0]
+			return nil, fmt.Errorf("values.schema.json is not a JSON Schema: /%s: %s", strings.Join(first.Path, "/"), first.Message)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("values.schema.json: %w", err)
 	}
@@ -125,16 +133,21 @@ func violationsOf(values map[string]any, schemaJSON []byte) (places []Violation,
 	if !ok {
 		return nil, nil
 	}
-	printer := message.NewPrinter(language.English)
-	var walk func(*jsonschema.ValidationError)
-	walk = func(e *jsonschema.ValidationError) {
-		if len(e.Causes) == 0 {
-			places = append(places, Violation{Path: e.InstanceLocation, Message: e.ErrorKind.LocalizedString(printer)})
-		}
-		for _, cause := range e.Causes {
-			walk(cause)
-		}
-	}
-	walk(failure)
+	places = leaves(failure)
+	// The library walks maps; an answer shall be the same each time.
+	slices.SortStableFunc(places, func(a, b Violation) int { return slices.Compare(a.Path, b.Path) })
 	return places, nil
 }
+
+func leaves(e *jsonschema.ValidationError) []Violation {
+	if len(e.Causes) == 0 {
+		return []Violation{{Path: e.InstanceLocation, Message: e.ErrorKind.LocalizedString(printer)}}
+	}
+	var all []Violation
+	for _, cause := range e.Causes {
+		all = append(all, leaves(cause)...)
+	}
+	return all
+}
+
+var printer = message.NewPrinter(language.English)

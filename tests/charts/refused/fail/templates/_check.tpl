@@ -1,0 +1,5 @@
+{{- define "check" }}
+{{- if not .Values.ok }}
+{{- fail "set ok: true\nand try again" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,3 @@
+{{- define "h" }}
+{{ .Values.image.tag }}
+{{- end }}

@@ -1,0 +1,1 @@
+{{- define "common.color" }}blue{{ end }}

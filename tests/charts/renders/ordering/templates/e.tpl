@@ -1,0 +1,2 @@
+kind: Template
+metadata: {name: e}
