@@ -109,3 +109,31 @@ pub fn has_unknown(value: &Value) -> bool {
 pub fn token(key: &str) -> String {
     format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
+
+/// The JSON pointers of all unknown values in a document.
+#[must_use]
+pub fn unknown_pointers(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    find_unknown(String::new(), value, &mut found);
+    found
+}
+
+fn find_unknown(path: String, value: &Value, found: &mut Vec<String>) {
+    if unknown(value).is_some() {
+        found.push(path);
+        return;
+    }
+    match value {
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                find_unknown(format!("{path}/{i}"), item, found);
+            }
+        }
+        Value::Object(map) => {
+            for (key, item) in map {
+                find_unknown(path.clone() + &token(key), item, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
