@@ -1,1 +1,15 @@
 //! Fakes and conformance suites for tests of the other crates.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`engines`] | [`FakeEngines`]: engines with scripted behaviour and a world of their own |
+//! | [`catalog`] | [`MemoryCatalog`]: definitions from code |
+//! | [`delivery`] | [`MemoryDelivery`]: GitOps delivery without Git |
+
+pub mod catalog;
+pub mod delivery;
+pub mod engines;
+
+pub use catalog::MemoryCatalog;
+pub use delivery::MemoryDelivery;
+pub use engines::FakeEngines;
