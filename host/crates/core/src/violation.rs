@@ -19,8 +19,16 @@ pub struct Violation {
 
 impl Violation {
     /// A violation at a JSON pointer.
-    pub fn new(code: ViolationCode, pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, pointer: pointer.into(), message: message.into() }
+    pub fn new(
+        code: ViolationCode,
+        pointer: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            pointer: pointer.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -82,6 +90,8 @@ codes! {
     EngineRefused = "engine-refused",
     /// The deployment exists in another environment or for another composer.
     ImmutableField = "immutable-field",
+    /// A sensitive output would be committed to Git.
+    SensitiveInGit = "sensitive-in-git",
     /// Two resources, or their definitions, exclude each other.
     Incompatible = "incompatible",
 }

@@ -230,7 +230,7 @@ pub struct Accepted {
 
 /// One event of a deployment. Durable events have an id and can be resumed
 /// from; progress is told only to who listens.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventView {
     /// Grows within a deployment; absent for progress and engine log lines.
@@ -254,7 +254,7 @@ pub struct EventView {
     pub message: String,
     /// Depends on the type.
     #[schema(value_type = Object)]
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
 }
 

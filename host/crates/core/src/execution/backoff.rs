@@ -34,8 +34,14 @@ mod tests {
     #[test]
     fn grows_within_bounds() {
         let (low, high) = (Jitter(0), Jitter(u16::MAX));
-        assert_eq!((backoff_ms(1, low, None), backoff_ms(1, high, None)), (250, 500));
-        assert_eq!((backoff_ms(2, low, None), backoff_ms(2, high, None)), (500, 1_000));
+        assert_eq!(
+            (backoff_ms(1, low, None), backoff_ms(1, high, None)),
+            (250, 500)
+        );
+        assert_eq!(
+            (backoff_ms(2, low, None), backoff_ms(2, high, None)),
+            (500, 1_000)
+        );
         assert_eq!(backoff_ms(u32::MAX, high, None), BACKOFF_MAX_MS);
         assert_eq!(backoff_ms(1, low, Some(5_000)), 5_000);
         assert_eq!(backoff_ms(1, low, Some(u64::MAX)), BACKOFF_MAX_MS);

@@ -16,13 +16,23 @@ pub fn step(run: &mut Run, event: &Event) -> Result<Vec<Effect>, Illegal> {
     match event {
         Event::Began => match run.mode {
             Mode::Fresh => run.begin(&mut effects),
-            Mode::Forward | Mode::Stopping(_) | Mode::Unwinding(_) | Mode::Ended(_) => return Err(run.illegal(event)),
+            Mode::Forward | Mode::Stopping(_) | Mode::Unwinding(_) | Mode::Ended(_) => {
+                return Err(run.illegal(event));
+            }
         },
         Event::Started { step, at } => run.started(*step, *at, event, &mut effects)?,
         Event::Unchanged { step } => run.unchanged(*step, event, &mut effects)?,
-        Event::Pended { step, poll_at, at } => run.pended(*step, *poll_at, *at, event, &mut effects)?,
+        Event::Pended { step, poll_at, at } => {
+            run.pended(*step, *poll_at, *at, event, &mut effects)?
+        }
         Event::Succeeded { step } => run.succeeded(*step, event, &mut effects)?,
-        Event::CallFailed { step, failure, reason, at, jitter } => {
+        Event::CallFailed {
+            step,
+            failure,
+            reason,
+            at,
+            jitter,
+        } => {
             let again = |attempts, wish| at.plus_millis(backoff_ms(attempts, *jitter, wish));
             run.call_failed(*step, *failure, reason, *at, again, event, &mut effects)?;
         }
@@ -34,7 +44,9 @@ pub fn step(run: &mut Run, event: &Event) -> Result<Vec<Effect>, Illegal> {
             Mode::Ended(Outcome::Failed) => run.unwind(StopReason::Cancel, &mut effects),
             Mode::Stopping(StopReason::Cancel | StopReason::Rollback)
             | Mode::Unwinding(_)
-            | Mode::Ended(Outcome::Completed | Outcome::RolledBack | Outcome::Cancelled | Outcome::Stuck) => {}
+            | Mode::Ended(
+                Outcome::Completed | Outcome::RolledBack | Outcome::Cancelled | Outcome::Stuck,
+            ) => {}
         },
         Event::RetryRequested => match run.mode {
             Mode::Ended(Outcome::Failed) => run.retry_forward(&mut effects),
@@ -57,7 +69,10 @@ pub fn step(run: &mut Run, event: &Event) -> Result<Vec<Effect>, Illegal> {
 ///
 /// # Errors
 /// [`Illegal`] for a journal that no run can have written.
-pub fn replay<'a>(mut run: Run, journal: impl IntoIterator<Item = &'a Event>) -> Result<Run, Illegal> {
+pub fn replay<'a>(
+    mut run: Run,
+    journal: impl IntoIterator<Item = &'a Event>,
+) -> Result<Run, Illegal> {
     for event in journal {
         step(&mut run, event)?;
     }
@@ -66,16 +81,31 @@ pub fn replay<'a>(mut run: Run, journal: impl IntoIterator<Item = &'a Event>) ->
 
 impl Run {
     fn illegal(&self, event: &Event) -> Illegal {
-        Illegal { event: format!("{event:?}"), step: None, state: format!("{:?}", self.mode) }
+        Illegal {
+            event: format!("{event:?}"),
+            step: None,
+            state: format!("{:?}", self.mode),
+        }
     }
 
     fn illegal_step(&self, step: u32, event: &Event) -> Illegal {
-        let state = self.steps.get(step as usize).map_or("no such step", |s| s.state.name());
-        Illegal { event: format!("{event:?}"), step: Some(step), state: format!("{state} of a run {:?}", self.mode) }
+        let state = self
+            .steps
+            .get(step as usize)
+            .map_or("no such step", |s| s.state.name());
+        Illegal {
+            event: format!("{event:?}"),
+            step: Some(step),
+            state: format!("{state} of a run {:?}", self.mode),
+        }
     }
 
     fn check(&self, step: u32, event: &Event) -> Result<(), Illegal> {
-        if (step as usize) < self.steps.len() { Ok(()) } else { Err(self.illegal_step(step, event)) }
+        if (step as usize) < self.steps.len() {
+            Ok(())
+        } else {
+            Err(self.illegal_step(step, event))
+        }
     }
 
     fn begin(&mut self, effects: &mut Vec<Effect>) {
@@ -90,7 +120,13 @@ impl Run {
         }
     }
 
-    fn started(&mut self, step: u32, at: Timestamp, event: &Event, effects: &mut Vec<Effect>) -> Result<(), Illegal> {
+    fn started(
+        &mut self,
+        step: u32,
+        at: Timestamp,
+        event: &Event,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Illegal> {
         self.check(step, event)?;
         let run = &mut self.steps[step as usize];
         let moving = match (self.mode, run.direction) {
@@ -106,7 +142,12 @@ impl Run {
                 run.began_at.get_or_insert(at);
                 run.touched = true;
                 let (direction, attempt) = (run.direction, run.attempts);
-                effects.push(Effect::Call { step, direction, call: Call::Act, attempt });
+                effects.push(Effect::Call {
+                    step,
+                    direction,
+                    call: Call::Act,
+                    attempt,
+                });
                 Ok(())
             }
             StepState::Due { .. }
@@ -120,7 +161,12 @@ impl Run {
         }
     }
 
-    fn unchanged(&mut self, step: u32, event: &Event, effects: &mut Vec<Effect>) -> Result<(), Illegal> {
+    fn unchanged(
+        &mut self,
+        step: u32,
+        event: &Event,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Illegal> {
         self.check(step, event)?;
         match self.steps[step as usize].state {
             StepState::Due { .. } => {
@@ -156,7 +202,11 @@ impl Run {
                     self.failed(step, reason, effects);
                 } else if giving_up {
                     // Nobody waits for it any more; unwinding, or a retry, deals with it.
-                    self.failed(step, "the run was stopped while the operation was pending".into(), effects);
+                    self.failed(
+                        step,
+                        "the run was stopped while the operation was pending".into(),
+                        effects,
+                    );
                 } else {
                     let poll_at = poll_at.min(deadline);
                     run.state = StepState::Pending { poll_at };
@@ -172,7 +222,12 @@ impl Run {
         }
     }
 
-    fn succeeded(&mut self, step: u32, event: &Event, effects: &mut Vec<Effect>) -> Result<(), Illegal> {
+    fn succeeded(
+        &mut self,
+        step: u32,
+        event: &Event,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Illegal> {
         self.check(step, event)?;
         match self.steps[step as usize].state {
             StepState::Running | StepState::Pending { .. } | StepState::Unsettled { .. } => {
@@ -203,16 +258,27 @@ impl Run {
         let deadline = self.deadline(step);
         let stopping = matches!(self.mode, Mode::Stopping(_));
         let run = &mut self.steps[step as usize];
-        let retry_at = |wish| Some(again(run.attempts.max(1), wish)).filter(|next| *next < deadline && !stopping);
+        let retry_at = |wish| {
+            Some(again(run.attempts.max(1), wish)).filter(|next| *next < deadline && !stopping)
+        };
         match (&run.state, failure) {
             // Before the call: the shell could not even begin (no such engine,
             // a reference that does not resolve). It counts as an attempt.
-            (StepState::Due { .. }, Failure::Transient { retry_after_ms }) if run.attempts < retries => {
+            (StepState::Due { .. }, Failure::Transient { retry_after_ms })
+                if run.attempts < retries =>
+            {
                 run.attempts += 1;
                 run.began_at.get_or_insert(at);
-                self.back_off(step, again(self.steps[step as usize].attempts, retry_after_ms), reason, effects);
+                self.back_off(
+                    step,
+                    again(self.steps[step as usize].attempts, retry_after_ms),
+                    reason,
+                    effects,
+                );
             }
-            (StepState::Running, Failure::Transient { retry_after_ms }) if run.attempts <= retries => {
+            (StepState::Running, Failure::Transient { retry_after_ms })
+                if run.attempts <= retries =>
+            {
                 match retry_at(retry_after_ms) {
                     Some(next) => self.back_off(step, next, reason, effects),
                     None if stopping => self.failed(step, reason.into(), effects),
@@ -222,27 +288,33 @@ impl Run {
                     }
                 }
             }
-            (StepState::Pending { .. }, Failure::Transient { retry_after_ms }) => match retry_at(retry_after_ms) {
-                // Looking failed, not the operation: it does not use up attempts.
-                Some(next) => {
-                    run.state = StepState::Pending { poll_at: next };
-                    effects.push(Effect::WakeAt { step, at: next });
+            (StepState::Pending { .. }, Failure::Transient { retry_after_ms }) => {
+                match retry_at(retry_after_ms) {
+                    // Looking failed, not the operation: it does not use up attempts.
+                    Some(next) => {
+                        run.state = StepState::Pending { poll_at: next };
+                        effects.push(Effect::WakeAt { step, at: next });
+                    }
+                    None => {
+                        let reason = self.timed_out(step, reason);
+                        self.failed(step, reason, effects);
+                    }
                 }
-                None => {
-                    let reason = self.timed_out(step, reason);
-                    self.failed(step, reason, effects);
+            }
+            (StepState::Unsettled { .. }, Failure::Transient { retry_after_ms }) => {
+                match retry_at(retry_after_ms) {
+                    Some(next) => {
+                        run.state = StepState::Unsettled {
+                            not_before: Some(next),
+                        };
+                        effects.push(Effect::WakeAt { step, at: next });
+                    }
+                    None => {
+                        let reason = self.timed_out(step, reason);
+                        self.failed(step, reason, effects);
+                    }
                 }
-            },
-            (StepState::Unsettled { .. }, Failure::Transient { retry_after_ms }) => match retry_at(retry_after_ms) {
-                Some(next) => {
-                    run.state = StepState::Unsettled { not_before: Some(next) };
-                    effects.push(Effect::WakeAt { step, at: next });
-                }
-                None => {
-                    let reason = self.timed_out(step, reason);
-                    self.failed(step, reason, effects);
-                }
-            },
+            }
             // It never took effect: the same attempt begins anew.
             (StepState::Unsettled { .. }, Failure::NeverHappened) => {
                 run.attempts = run.attempts.saturating_sub(1);
@@ -253,7 +325,10 @@ impl Run {
                 }
             }
             (
-                StepState::Due { .. } | StepState::Running | StepState::Pending { .. } | StepState::Unsettled { .. },
+                StepState::Due { .. }
+                | StepState::Running
+                | StepState::Pending { .. }
+                | StepState::Unsettled { .. },
                 Failure::Transient { .. } | Failure::Permanent | Failure::NeverHappened,
             ) => self.failed(step, reason.into(), effects),
             (
@@ -274,17 +349,35 @@ impl Run {
                 StepState::Running => {
                     run.state = StepState::Unsettled { not_before: None };
                     let (direction, attempt) = (run.direction, run.attempts);
-                    effects.push(Effect::Call { step, direction, call: Call::Observe, attempt });
+                    effects.push(Effect::Call {
+                        step,
+                        direction,
+                        call: Call::Observe,
+                        attempt,
+                    });
                 }
                 StepState::Unsettled { not_before: None } => {
                     let (direction, attempt) = (run.direction, run.attempts);
-                    effects.push(Effect::Call { step, direction, call: Call::Observe, attempt });
+                    effects.push(Effect::Call {
+                        step,
+                        direction,
+                        call: Call::Observe,
+                        attempt,
+                    });
                 }
-                StepState::Unsettled { not_before: Some(at) } | StepState::Pending { poll_at: at } => {
+                StepState::Unsettled {
+                    not_before: Some(at),
+                }
+                | StepState::Pending { poll_at: at } => {
                     effects.push(Effect::WakeAt { step, at });
                 }
-                StepState::Due { not_before: Some(at), .. } => effects.push(Effect::WakeAt { step, at }),
-                StepState::Due { not_before: None, .. } => effects.push(Effect::Dispatch { step }),
+                StepState::Due {
+                    not_before: Some(at),
+                    ..
+                } => effects.push(Effect::WakeAt { step, at }),
+                StepState::Due {
+                    not_before: None, ..
+                } => effects.push(Effect::Dispatch { step }),
                 StepState::Waiting { .. }
                 | StepState::Done { .. }
                 | StepState::Failed { .. }
@@ -299,21 +392,31 @@ impl Run {
 
     fn deadline(&self, step: u32) -> Timestamp {
         let timeout = self.plan.steps[step as usize].timeout_ms;
-        self.steps[step as usize].began_at.map_or(Timestamp(u64::MAX), |at| at.plus_millis(timeout))
+        self.steps[step as usize]
+            .began_at
+            .map_or(Timestamp(u64::MAX), |at| at.plus_millis(timeout))
     }
 
     fn timed_out(&self, step: u32, last: &str) -> String {
         let seconds = self.plan.steps[step as usize].timeout_ms / 1_000;
-        format!("the timeout of {seconds} s was reached (policy.timeout); the last thing known: {last}")
+        format!(
+            "the timeout of {seconds} s was reached (policy.timeout); the last thing known: {last}"
+        )
     }
 
     fn due(&mut self, step: u32, effects: &mut Vec<Effect>) {
-        self.steps[step as usize].state = StepState::Due { not_before: None, reason: None };
+        self.steps[step as usize].state = StepState::Due {
+            not_before: None,
+            reason: None,
+        };
         effects.push(Effect::Dispatch { step });
     }
 
     fn back_off(&mut self, step: u32, until: Timestamp, reason: &str, effects: &mut Vec<Effect>) {
-        self.steps[step as usize].state = StepState::Due { not_before: Some(until), reason: Some(reason.into()) };
+        self.steps[step as usize].state = StepState::Due {
+            not_before: Some(until),
+            reason: Some(reason.into()),
+        };
         effects.push(Effect::WakeAt { step, at: until });
     }
 
@@ -358,12 +461,17 @@ impl Run {
     /// A step failed for good: what needs it is skipped, and its policy says what then.
     fn failed(&mut self, step: u32, reason: String, effects: &mut Vec<Effect>) {
         let direction = self.steps[step as usize].direction;
+        if direction == Direction::Forward && self.first_failure.is_none() {
+            self.first_failure = Some((step, reason.clone()));
+        }
         self.steps[step as usize].state = StepState::Failed { reason };
         self.open -= 1;
         let mut blocked = self.waiting_for(step, direction);
         while let Some(next) = blocked.pop() {
             if matches!(self.steps[next as usize].state, StepState::Waiting { .. }) {
-                self.steps[next as usize].state = StepState::Skipped { because: Some(step) };
+                self.steps[next as usize].state = StepState::Skipped {
+                    because: Some(step),
+                };
                 self.open -= 1;
                 blocked.extend(self.waiting_for(next, direction));
             }
@@ -372,7 +480,9 @@ impl Run {
             (Mode::Forward, OnFailure::Rollback) => self.stop(StopReason::Rollback, effects),
             (Mode::Forward, OnFailure::Halt) => self.stop(StopReason::Halt, effects),
             (Mode::Forward, OnFailure::Continue)
-            | (Mode::Fresh | Mode::Stopping(_) | Mode::Unwinding(_) | Mode::Ended(_), _) => self.settle(effects),
+            | (Mode::Fresh | Mode::Stopping(_) | Mode::Unwinding(_) | Mode::Ended(_), _) => {
+                self.settle(effects)
+            }
         }
     }
 
@@ -392,12 +502,17 @@ impl Run {
                 }
                 StepState::Due { reason, .. } => {
                     let last = reason.clone().unwrap_or_default();
-                    run.state = StepState::Failed { reason: format!("the run was stopped before another attempt; the last one: {last}") };
+                    run.state = StepState::Failed {
+                        reason: format!(
+                            "the run was stopped before another attempt; the last one: {last}"
+                        ),
+                    };
                     self.open -= 1;
                 }
                 StepState::Pending { .. } => {
-                    run.state =
-                        StepState::Failed { reason: "the run was stopped while the operation was pending".into() };
+                    run.state = StepState::Failed {
+                        reason: "the run was stopped while the operation was pending".into(),
+                    };
                     self.open -= 1;
                 }
                 StepState::Running
@@ -417,17 +532,25 @@ impl Run {
         }
         let failed = |direction| {
             self.steps.iter().any(|s| {
-                s.direction == direction && matches!(s.state, StepState::Failed { .. } | StepState::Skipped { .. })
+                s.direction == direction
+                    && matches!(
+                        s.state,
+                        StepState::Failed { .. } | StepState::Skipped { .. }
+                    )
             })
         };
         match self.mode {
             Mode::Forward if failed(Direction::Forward) => self.end(Outcome::Failed, effects),
             Mode::Forward => self.end(Outcome::Completed, effects),
             Mode::Stopping(StopReason::Halt) => self.end(Outcome::Failed, effects),
-            Mode::Stopping(reason @ (StopReason::Rollback | StopReason::Cancel)) => self.unwind(reason, effects),
+            Mode::Stopping(reason @ (StopReason::Rollback | StopReason::Cancel)) => {
+                self.unwind(reason, effects)
+            }
             Mode::Unwinding(_) if failed(Direction::Undo) => self.end(Outcome::Stuck, effects),
             Mode::Unwinding(StopReason::Cancel) => self.end(Outcome::Cancelled, effects),
-            Mode::Unwinding(StopReason::Rollback | StopReason::Halt) => self.end(Outcome::RolledBack, effects),
+            Mode::Unwinding(StopReason::Rollback | StopReason::Halt) => {
+                self.end(Outcome::RolledBack, effects)
+            }
             Mode::Fresh | Mode::Ended(_) => {}
         }
     }
@@ -454,6 +577,7 @@ impl Run {
 
     fn retry_forward(&mut self, effects: &mut Vec<Effect>) {
         self.mode = Mode::Forward;
+        self.first_failure = None;
         self.reopen();
         self.wait_again(Direction::Forward, effects);
     }
@@ -469,8 +593,16 @@ impl Run {
     fn reopen(&mut self) {
         for run in &mut self.steps {
             let again = match (&run.state, run.direction, self.mode) {
-                (StepState::Failed { .. } | StepState::Skipped { .. }, Direction::Forward, Mode::Forward)
-                | (StepState::Failed { .. } | StepState::Skipped { .. }, Direction::Undo, Mode::Unwinding(_)) => true,
+                (
+                    StepState::Failed { .. } | StepState::Skipped { .. },
+                    Direction::Forward,
+                    Mode::Forward,
+                )
+                | (
+                    StepState::Failed { .. } | StepState::Skipped { .. },
+                    Direction::Undo,
+                    Mode::Unwinding(_),
+                ) => true,
                 (
                     StepState::Failed { .. }
                     | StepState::Skipped { .. }
@@ -511,7 +643,9 @@ impl Run {
                 Direction::Undo => &self.dependents[step as usize],
             };
             let missing = before.iter().filter(|i| open(self, **i)).count();
-            self.steps[step as usize].state = StepState::Waiting { missing: u32::try_from(missing).unwrap_or(u32::MAX) };
+            self.steps[step as usize].state = StepState::Waiting {
+                missing: u32::try_from(missing).unwrap_or(u32::MAX),
+            };
             self.open += 1;
             if missing == 0 {
                 ready.push(step);

@@ -75,8 +75,14 @@ impl RunPlan {
                 timeout_ms: millis(&r.policy),
             })
             .collect();
-        let kept: BTreeMap<ResourceName, u32> = (0u32..).zip(&steps).map(|(i, s)| (s.name.clone(), i)).collect();
-        let on_failure = plan.resources.first().map_or(OnFailure::default(), |r| r.policy.on_failure);
+        let kept: BTreeMap<ResourceName, u32> = (0u32..)
+            .zip(&steps)
+            .map(|(i, s)| (s.name.clone(), i))
+            .collect();
+        let on_failure = plan
+            .resources
+            .first()
+            .map_or(OnFailure::default(), |r| r.policy.on_failure);
         push_destroys(&mut steps, &kept, deployed, on_failure);
         Self { steps }
     }
@@ -110,10 +116,17 @@ fn push_destroys(
         if kept.contains_key(&resource.name) {
             continue;
         }
-        let mut after: Vec<u32> =
-            users.get(&resource.name).into_iter().flatten().filter_map(|user| places.get(*user).copied()).collect();
+        let mut after: Vec<u32> = users
+            .get(&resource.name)
+            .into_iter()
+            .flatten()
+            .filter_map(|user| places.get(*user).copied())
+            .collect();
         after.sort_unstable();
-        places.insert(resource.name.clone(), u32::try_from(steps.len()).unwrap_or(u32::MAX));
+        places.insert(
+            resource.name.clone(),
+            u32::try_from(steps.len()).unwrap_or(u32::MAX),
+        );
         steps.push(RunStep {
             name: resource.name.clone(),
             kind: StepKind::Destroy,
@@ -129,11 +142,20 @@ fn push_destroys(
 /// deployed came from acyclic plans; should records of several revisions
 /// disagree all the same, the rest follows in its given order.
 fn dependants_first(deployed: &[Deployed]) -> Vec<&Deployed> {
-    let by_name: BTreeMap<&ResourceName, usize> = deployed.iter().enumerate().map(|(i, d)| (&d.name, i)).collect();
+    let by_name: BTreeMap<&ResourceName, usize> = deployed
+        .iter()
+        .enumerate()
+        .map(|(i, d)| (&d.name, i))
+        .collect();
     let mut users = vec![0usize; deployed.len()];
     let dependencies: Vec<Vec<usize>> = deployed
         .iter()
-        .map(|d| d.depends_on.iter().filter_map(|n| by_name.get(n).copied()).collect())
+        .map(|d| {
+            d.depends_on
+                .iter()
+                .filter_map(|n| by_name.get(n).copied())
+                .collect()
+        })
         .collect();
     for targets in &dependencies {
         for &target in targets {

@@ -18,6 +18,8 @@ pub struct Run {
     pub(super) steps: Vec<StepRun>,
     /// Steps that have not ended in the current direction.
     pub(super) open: u32,
+    /// What failed first on the way forward.
+    pub(super) first_failure: Option<(u32, String)>,
 }
 
 /// What a run is doing as a whole.
@@ -181,14 +183,23 @@ impl Run {
             .iter()
             .map(|step| StepRun {
                 direction: Direction::Forward,
-                state: StepState::Waiting { missing: u32::try_from(step.after.len()).unwrap_or(u32::MAX) },
+                state: StepState::Waiting {
+                    missing: u32::try_from(step.after.len()).unwrap_or(u32::MAX),
+                },
                 touched: false,
                 attempts: 0,
                 began_at: None,
             })
             .collect::<Vec<_>>();
         let open = u32::try_from(steps.len()).unwrap_or(u32::MAX);
-        Self { plan, dependents: Arc::new(dependents), mode: Mode::Fresh, steps, open }
+        Self {
+            plan,
+            dependents: Arc::new(dependents),
+            mode: Mode::Fresh,
+            steps,
+            open,
+            first_failure: None,
+        }
     }
 
     /// The plan.
@@ -215,13 +226,23 @@ impl Run {
         }
     }
 
+    /// What failed first on the way forward, also after it was undone.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<(&ResourceName, &str)> {
+        self.first_failure
+            .as_ref()
+            .map(|(step, reason)| (&self.plan.steps[*step as usize].name, reason.as_str()))
+    }
+
     /// A step's resource in the words of the API.
     #[must_use]
     pub fn resource_state(&self, step: u32) -> ResourceState {
         let run = &self.steps[step as usize];
         let kind = self.plan.steps[step as usize].kind;
         match (run.direction, kind, &run.state) {
-            (Direction::Forward, _, StepState::Waiting { missing }) if *missing > 0 => ResourceState::Blocked,
+            (Direction::Forward, _, StepState::Waiting { missing }) if *missing > 0 => {
+                ResourceState::Blocked
+            }
             (Direction::Forward, _, StepState::Waiting { .. }) => ResourceState::Pending,
             (Direction::Forward, kind, StepState::Due { .. }) => match (run.attempts, kind) {
                 (0, _) => ResourceState::Pending,
@@ -239,7 +260,9 @@ impl Run {
                 StepState::Running | StepState::Pending { .. } | StepState::Unsettled { .. },
             ) => ResourceState::Deleting,
             (Direction::Forward, StepKind::Apply, StepState::Done { .. }) => ResourceState::Ready,
-            (Direction::Forward, StepKind::Destroy, StepState::Done { .. }) => ResourceState::Deleted,
+            (Direction::Forward, StepKind::Destroy, StepState::Done { .. }) => {
+                ResourceState::Deleted
+            }
             (Direction::Forward, _, StepState::Failed { .. }) => ResourceState::Failed,
             (Direction::Forward, _, StepState::Skipped { .. }) => ResourceState::Skipped,
             (
@@ -252,7 +275,9 @@ impl Run {
                 | StepState::Unsettled { .. },
             ) => ResourceState::RollingBack,
             (Direction::Undo, _, StepState::Done { .. }) => ResourceState::RolledBack,
-            (Direction::Undo, _, StepState::Failed { .. } | StepState::Skipped { .. }) => ResourceState::Stuck,
+            (Direction::Undo, _, StepState::Failed { .. } | StepState::Skipped { .. }) => {
+                ResourceState::Stuck
+            }
         }
     }
 
@@ -263,9 +288,13 @@ impl Run {
         let name = |i: u32| self.plan.steps[i as usize].name.clone();
         let not_done = |i: &u32| !matches!(self.steps[*i as usize].state, StepState::Done { .. });
         match (&run.state, run.direction) {
-            (StepState::Waiting { .. }, Direction::Forward) => {
-                self.plan.steps[step as usize].after.iter().copied().filter(not_done).map(name).collect()
-            }
+            (StepState::Waiting { .. }, Direction::Forward) => self.plan.steps[step as usize]
+                .after
+                .iter()
+                .copied()
+                .filter(not_done)
+                .map(name)
+                .collect(),
             (StepState::Waiting { .. }, Direction::Undo) => self.dependents[step as usize]
                 .iter()
                 .copied()

@@ -1,0 +1,16 @@
+//! Names of the metrics, in one place.
+
+/// Deployments accepted, by `environment`.
+pub const ACCEPTED: &str = "nestor_deployments_accepted_total";
+/// Runs that ended, by `outcome`.
+pub const RUNS_ENDED: &str = "nestor_runs_ended_total";
+/// Seconds from accepted to ended, by `outcome`.
+pub const RUN_SECONDS: &str = "nestor_run_duration_seconds";
+/// Operations that ended, by `engine`, `purpose` and `outcome`.
+pub const OPERATIONS: &str = "nestor_operations_total";
+/// Seconds of one call of an operation, by `engine` and `purpose`.
+pub const OPERATION_SECONDS: &str = "nestor_operation_duration_seconds";
+/// Deployments that have a driver now.
+pub const ACTIVE: &str = "nestor_deployments_active";
+/// Attempts after the first, by `engine`.
+pub const RETRIES: &str = "nestor_operation_retries_total";

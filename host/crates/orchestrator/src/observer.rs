@@ -1,0 +1,93 @@
+//! Hears a call's log lines and progress and passes them on.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::{Value, json};
+
+use nestor_core::ids::ResourceName;
+use nestor_core::ports::{CallObserver, LogLevel};
+
+use crate::context::{Context, Handle};
+use crate::driver::Driver;
+use crate::records::RevisionRecord;
+use crate::surroundings::rfc3339;
+use crate::view::EventView;
+
+pub(crate) struct Observer {
+    context: Arc<Context>,
+    handle: Handle,
+    id: nestor_core::ids::DeploymentId,
+    revision: u64,
+    step: u32,
+    resource: ResourceName,
+    span: tracing::Span,
+}
+
+impl Observer {
+    pub(crate) fn new(
+        driver: &Driver,
+        revision: &RevisionRecord,
+        step: u32,
+        resource: ResourceName,
+    ) -> Self {
+        let span = tracing::info_span!(
+            "engine",
+            deployment = %driver.id,
+            resource = %resource,
+            correlation_id = %revision.correlation_id,
+        );
+        Self {
+            context: Arc::clone(&driver.context),
+            handle: driver.handle.clone(),
+            id: driver.id.clone(),
+            revision: revision.revision,
+            step,
+            resource,
+            span,
+        }
+    }
+
+    fn publish(&self, kind: &str, message: &str, data: Value) {
+        let event = EventView {
+            id: None,
+            kind: kind.to_owned(),
+            at: rfc3339(self.context.now()),
+            revision: self.revision,
+            resource: Some(self.resource.to_string()),
+            status: None,
+            message: message.to_owned(),
+            data,
+        };
+        self.context.publish(&self.id, event);
+    }
+}
+
+impl CallObserver for Observer {
+    fn log(&self, level: LogLevel, message: &str, fields: &Value) {
+        let _entered = self.span.enter();
+        match level {
+            LogLevel::Debug => tracing::debug!(target: "nestor::engine", %fields, "{message}"),
+            LogLevel::Info => tracing::info!(target: "nestor::engine", %fields, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "nestor::engine", %fields, "{message}"),
+            LogLevel::Error => tracing::error!(target: "nestor::engine", %fields, "{message}"),
+        }
+        self.publish("log", message, json!({ "level": level, "fields": fields }));
+    }
+
+    fn progress(&self, percent: Option<u8>, message: &str) {
+        let shown = {
+            let mut live = self
+                .handle
+                .live
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let Some(live) = live.as_mut() else { return };
+            live.note_progress(self.step, percent, message)
+        };
+        self.publish(
+            "progress",
+            &shown.message,
+            json!({ "percent": shown.percent }),
+        );
+    }
+}

@@ -1,0 +1,393 @@
+//! The façade.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+
+use nestor_core::ids::DeploymentId;
+use nestor_core::ports::StoreError;
+
+use crate::context::{Context, Parts};
+use crate::driver::wake;
+use crate::records::{DeploymentRecord, Request, RevisionRecord, StatusRecord, key};
+use crate::service::{ListFilter, Rejection, RequestMeta};
+use crate::submit::{ask, internal};
+use crate::surroundings::rfc3339;
+use crate::view::{
+    Accepted, DeploymentPage, DeploymentStatus, DeploymentView, EventView, GraphView, PlanView,
+    RevisionView,
+};
+use crate::{feed, present, preview, submit};
+
+/// The largest page of a list.
+const MAX_PAGE: usize = 500;
+/// Deployments read at once while filtering.
+const LIST_READ: usize = 500;
+/// Idempotency records swept at each start.
+const SWEEP: usize = 100_000;
+
+/// The orchestrator. A cheap handle; all of them are the same one.
+#[derive(Clone)]
+pub struct Orchestrator {
+    context: Arc<Context>,
+}
+
+/// The store could not be read at start.
+#[derive(Debug, thiserror::Error)]
+#[error("the store cannot be read at start: {0}")]
+pub struct StartError(#[from] StoreError);
+
+impl Orchestrator {
+    /// Takes up everything that was under way when the host last stopped.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let context = Arc::new(Context::new(parts));
+        let todo = context.read_all::<serde_json::Value>(key::TODO).await?;
+        if !todo.is_empty() {
+            tracing::info!(deployments = todo.len(), "taking up what was under way");
+        }
+        for (at, _) in todo {
+            match at.strip_prefix(key::TODO).map(DeploymentId::new) {
+                Some(Ok(id)) => wake(&context, &id),
+                Some(Err(_)) | None => tracing::warn!(key = %at, "not a deployment; left alone"),
+            }
+        }
+        sweep(&context).await?;
+        Ok(Self { context })
+    }
+
+    /// Stops taking work on, and gives operations under way some time to end.
+    /// What does not end in time is settled at the next start.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.context.shutdown.cancel();
+        self.context.tasks.close();
+        if tokio::time::timeout(grace, self.context.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("operations are still under way; they are settled at the next start");
+        }
+    }
+
+    /// An error when no work is taken on.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.context.shutdown.is_cancelled() {
+            Err("the host is shutting down".into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Accepts a deployment, or a new revision of one. Durable when it returns.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn submit(&self, body: &[u8], meta: RequestMeta) -> Result<Accepted, Rejection> {
+        self.ready().map_err(|message| Rejection::Busy {
+            message,
+            retry_after: 5,
+        })?;
+        submit::submit(&self.context, body, &meta).await
+    }
+
+    /// What posting this would change.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn plan(&self, body: &[u8], meta: RequestMeta) -> Result<PlanView, Rejection> {
+        preview::preview(&self.context, body, &meta).await
+    }
+
+    /// A deployment, whole.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn get(&self, id: &str) -> Result<DeploymentView, Rejection> {
+        let id = parse(id)?;
+        present::deployment(&self.context, &id)
+            .await
+            .map_err(internal)?
+            .ok_or_else(|| not_found(&id))
+    }
+
+    /// Deployments in order of id, after `cursor`.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn list(
+        &self,
+        filter: ListFilter,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<DeploymentPage, Rejection> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let mut after = cursor.map(|c| format!("{}{c}", key::DEPLOYMENTS));
+        let mut items = Vec::new();
+        loop {
+            let page = self
+                .context
+                .store
+                .scan(key::DEPLOYMENTS, after.as_deref(), LIST_READ)
+                .await
+                .map_err(internal)?;
+            let last = page.len() < LIST_READ;
+            for (at, bytes) in page {
+                let record: DeploymentRecord =
+                    crate::records::decode(&at, &bytes).map_err(internal)?;
+                after = Some(at);
+                let status = self
+                    .context
+                    .read::<StatusRecord>(&key::status(&record.id))
+                    .await
+                    .map_err(internal)?;
+                let Some(status) = status else { continue };
+                let summary = present::summary(&record, &status);
+                let wanted = filter
+                    .composer
+                    .as_ref()
+                    .is_none_or(|c| c == &summary.composer)
+                    && filter
+                        .environment
+                        .as_ref()
+                        .is_none_or(|e| e == &summary.environment)
+                    && filter
+                        .status
+                        .as_ref()
+                        .is_none_or(|s| serde_json::json!(summary.status) == s.as_str());
+                if wanted {
+                    items.push(summary);
+                }
+                if items.len() > limit {
+                    items.pop();
+                    let next = items.last().map(|i| i.id.clone());
+                    return Ok(DeploymentPage { items, next });
+                }
+            }
+            if last {
+                return Ok(DeploymentPage { items, next: None });
+            }
+        }
+    }
+
+    /// In flight: stops and unwinds. Settled: destroys in reverse order.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn delete(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        let (id, status) = self.status(id).await?;
+        tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "deletion asked for");
+        if status.status == DeploymentStatus::Deleted {
+            return Ok(accepted(&id, &status, DeploymentStatus::Deleted));
+        }
+        ask(&self.context, &id, Request::Delete).await?;
+        let next = if status.active {
+            DeploymentStatus::Cancelling
+        } else {
+            DeploymentStatus::Deleting
+        };
+        Ok(accepted(&id, &status, next))
+    }
+
+    /// Stops what is under way and puts back what it changed.
+    ///
+    /// # Errors
+    /// [`Rejection::Conflict`] when there is nothing to stop.
+    pub async fn cancel(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        let (id, status) = self.status(id).await?;
+        match status.status {
+            DeploymentStatus::Pending
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::AwaitingApproval
+            | DeploymentStatus::Failed
+            | DeploymentStatus::Cancelling
+            | DeploymentStatus::RollingBack => {}
+            DeploymentStatus::Ready
+            | DeploymentStatus::RolledBack
+            | DeploymentStatus::Cancelled
+            | DeploymentStatus::Deleting
+            | DeploymentStatus::Deleted
+            | DeploymentStatus::Stuck => {
+                return Err(conflict(&id, &status, "there is nothing to cancel"));
+            }
+        }
+        tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "cancellation asked for");
+        ask(&self.context, &id, Request::Cancel).await?;
+        Ok(accepted(&id, &status, DeploymentStatus::Cancelling))
+    }
+
+    /// Goes on from what failed.
+    ///
+    /// # Errors
+    /// [`Rejection::Conflict`] when nothing failed.
+    pub async fn retry(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        let (id, status) = self.status(id).await?;
+        match status.status {
+            DeploymentStatus::Failed
+            | DeploymentStatus::Stuck
+            | DeploymentStatus::RolledBack
+            | DeploymentStatus::Cancelled => {}
+            DeploymentStatus::Pending
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::AwaitingApproval
+            | DeploymentStatus::Ready
+            | DeploymentStatus::Cancelling
+            | DeploymentStatus::RollingBack
+            | DeploymentStatus::Deleting
+            | DeploymentStatus::Deleted => {
+                return Err(conflict(&id, &status, "there is nothing to retry"));
+            }
+        }
+        tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "retry asked for");
+        ask(&self.context, &id, Request::Retry).await?;
+        Ok(accepted(&id, &status, DeploymentStatus::InProgress))
+    }
+
+    /// Posts an earlier revision again, as a new one. Without a number: the one
+    /// before the current.
+    ///
+    /// # Errors
+    /// [`Rejection::Conflict`] when there is no such revision.
+    pub async fn rollback(
+        &self,
+        id: &str,
+        to: Option<u64>,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        let (id, status) = self.status(id).await?;
+        let to = to.unwrap_or(status.revision.saturating_sub(1));
+        let revision = self
+            .context
+            .read::<RevisionRecord>(&key::revision(&id, to))
+            .await
+            .map_err(internal)?;
+        let Some(revision) = revision else {
+            return Err(conflict(
+                &id,
+                &status,
+                &format!("there is no revision {to} to go back to"),
+            ));
+        };
+        self.submit(revision.body.as_bytes(), meta).await
+    }
+
+    /// Every revision, the latest first.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection> {
+        let (id, status) = self.status(id).await?;
+        let all = self
+            .context
+            .read_all::<RevisionRecord>(&key::revisions(&id))
+            .await
+            .map_err(internal)?;
+        let views = all.into_iter().rev().map(|(_, r)| RevisionView {
+            outcome: match r.revision.cmp(&status.revision) {
+                std::cmp::Ordering::Less => "superseded".into(),
+                std::cmp::Ordering::Equal => serde_json::to_value(status.status)
+                    .ok()
+                    .and_then(|v| v.as_str().map(str::to_owned))
+                    .unwrap_or_default(),
+                std::cmp::Ordering::Greater => "queued".into(),
+            },
+            revision: r.revision,
+            by: r.by,
+            created_at: rfc3339(r.created_at),
+            added: r.added,
+            changed: r.changed,
+            removed: r.removed,
+        });
+        Ok(views.collect())
+    }
+
+    /// The dependency graph of the current revision.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {
+        let id = parse(id)?;
+        present::graph(&self.context, &id)
+            .await
+            .map_err(internal)?
+            .ok_or_else(|| not_found(&id))
+    }
+
+    /// Durable events after `after`, then live ones; without `follow` the
+    /// stream ends once the deployment has settled.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn events(
+        &self,
+        id: &str,
+        after: Option<u64>,
+        follow: bool,
+    ) -> Result<BoxStream<'static, EventView>, Rejection> {
+        let (id, _) = self.status(id).await?;
+        Ok(feed::stream(Arc::clone(&self.context), id, after, follow))
+    }
+
+    async fn status(&self, id: &str) -> Result<(DeploymentId, StatusRecord), Rejection> {
+        let id = parse(id)?;
+        let status = self
+            .context
+            .read::<StatusRecord>(&key::status(&id))
+            .await
+            .map_err(internal)?;
+        let status = status.ok_or_else(|| not_found(&id))?;
+        Ok((id, status))
+    }
+}
+
+/// An id that cannot be one is not there.
+fn parse(id: &str) -> Result<DeploymentId, Rejection> {
+    DeploymentId::new(id).map_err(|_| Rejection::NotFound(id.chars().take(200).collect()))
+}
+
+fn not_found(id: &DeploymentId) -> Rejection {
+    Rejection::NotFound(id.to_string())
+}
+
+fn conflict(id: &DeploymentId, status: &StatusRecord, problem: &str) -> Rejection {
+    let word = serde_json::to_value(status.status)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    Rejection::Conflict(format!("deployment {id} is {word}; {problem}"))
+}
+
+fn accepted(id: &DeploymentId, status: &StatusRecord, next: DeploymentStatus) -> Accepted {
+    Accepted {
+        id: id.to_string(),
+        revision: status.revision,
+        status: next,
+        warnings: Vec::new(),
+    }
+}
+
+/// Forgets idempotency keys that are past their time.
+async fn sweep(context: &Context) -> Result<(), StoreError> {
+    let now = context.now();
+    let page = context.store.scan(key::IDEMPOTENCY, None, SWEEP).await?;
+    let mut batch = nestor_core::ports::Batch::new();
+    for (at, bytes) in page {
+        let record: Result<crate::records::IdempotencyRecord, _> =
+            crate::records::decode(&at, &bytes);
+        if record.is_ok_and(|r| r.at.plus_millis(submit::IDEMPOTENCY_MS) <= now) {
+            batch.delete(at);
+        }
+    }
+    if batch.writes.is_empty() {
+        return Ok(());
+    }
+    match context.store.commit(batch).await {
+        Ok(()) | Err(nestor_core::ports::CommitError::Guard { .. }) => Ok(()),
+        Err(nestor_core::ports::CommitError::Store(error)) => Err(error),
+    }
+}

@@ -1,0 +1,341 @@
+//! Documents and runs as views.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+
+use serde_json::Value;
+
+use nestor_core::execution::{Event, Run, StepState, replay};
+use nestor_core::ids::DeploymentId;
+use nestor_core::ports::StoreError;
+
+use crate::context::Context;
+use crate::live::Live;
+use crate::records::{
+    DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunRecord, StatusRecord, key,
+};
+use crate::status;
+use crate::surroundings::rfc3339;
+use crate::view::{
+    DeliveryView, DeploymentSummary, DeploymentView, GraphEdge, GraphNode, GraphView,
+    ResourceStatus, ResourceView,
+};
+
+/// What stands in the place of a sensitive value.
+pub(crate) const MASK: &str = "(sensitive)";
+
+/// Everything about one deployment.
+struct Whole {
+    record: DeploymentRecord,
+    status: StatusRecord,
+    revision: Option<RevisionRecord>,
+    resources: HashMap<String, ResourceRecord>,
+    live: Option<Live>,
+}
+
+async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, StoreError> {
+    let Some(record) = context
+        .read::<DeploymentRecord>(&key::deployment(id))
+        .await?
+    else {
+        return Ok(None);
+    };
+    let Some(status) = context.read::<StatusRecord>(&key::status(id)).await? else {
+        return Ok(None);
+    };
+    let revision = context
+        .read::<RevisionRecord>(&key::revision(id, status.revision))
+        .await?;
+    let resources = context
+        .read_all::<ResourceRecord>(&key::resources(id))
+        .await?;
+    let resources = resources
+        .into_iter()
+        .map(|(_, r)| (r.name.to_string(), r))
+        .collect();
+    let live = match shown_by_driver(context, id) {
+        Some(live) => Some(live),
+        None => last_run(context, id, &status).await?,
+    };
+    Ok(Some(Whole {
+        record,
+        status,
+        revision,
+        resources,
+        live,
+    }))
+}
+
+fn shown_by_driver(context: &Context, id: &DeploymentId) -> Option<Live> {
+    let handle = context.driver(id)?;
+    handle
+        .live
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+/// The last run, from its journal; none when the current revision had none.
+async fn last_run(
+    context: &Context,
+    id: &DeploymentId,
+    status: &StatusRecord,
+) -> Result<Option<Live>, StoreError> {
+    let Some(number) = status.run else {
+        return Ok(None);
+    };
+    let Some(record) = context.read::<RunRecord>(&key::run(id, number)).await? else {
+        return Ok(None);
+    };
+    let journal = context
+        .read_all::<Vec<Event>>(&key::journal(id, number))
+        .await?;
+    let fresh = Run::new(std::sync::Arc::new(record.plan.clone()));
+    let run = replay(fresh, journal.iter().flat_map(|(_, events)| events)).map_err(|illegal| {
+        StoreError::Failed(format!(
+            "the journal of run {number} does not replay: {illegal}"
+        ))
+    })?;
+    Ok(Some(Live::new(run)))
+}
+
+/// A deployment, whole.
+pub(crate) async fn deployment(
+    context: &Context,
+    id: &DeploymentId,
+) -> Result<Option<DeploymentView>, StoreError> {
+    let Some(whole) = read(context, id).await? else {
+        return Ok(None);
+    };
+    let Whole {
+        record,
+        status,
+        revision,
+        resources,
+        live,
+    } = &whole;
+    let progress = match live {
+        Some(live) if status.active => status.progress.max(live.percent()),
+        Some(_) | None => status.progress,
+    };
+    let queued = record.inbox.iter().rev().find_map(|request| match request {
+        Request::Apply { revision } if *revision != status.revision => Some(*revision),
+        Request::Apply { .. } | Request::Delete | Request::Cancel | Request::Retry => None,
+    });
+    Ok(Some(DeploymentView {
+        id: record.id.to_string(),
+        status: status.status,
+        phase: status.phase,
+        revision: status.revision,
+        composer: record.composer.to_string(),
+        environment: record.environment.to_string(),
+        reason: status.reason.clone(),
+        progress: format!("{progress}%"),
+        resources: resource_views(revision.as_ref(), resources, live.as_ref()),
+        warnings: revision
+            .as_ref()
+            .map(|r| r.plan.warnings.clone())
+            .unwrap_or_default(),
+        labels: record.labels.clone(),
+        queued_revision: queued,
+        created_at: rfc3339(record.created_at),
+        updated_at: rfc3339(status.updated_at),
+    }))
+}
+
+fn resource_views(
+    revision: Option<&RevisionRecord>,
+    resources: &HashMap<String, ResourceRecord>,
+    live: Option<&Live>,
+) -> Vec<ResourceView> {
+    let planned: HashMap<&str, (&str, &str)> = revision
+        .iter()
+        .flat_map(|r| &r.plan.resources)
+        .map(|p| (p.name.as_str(), (p.engine.as_str(), p.catalog_ref.as_str())))
+        .collect();
+    let Some(live) = live else {
+        // No run yet: what is planned waits, what is deployed stands.
+        let names = revision
+            .iter()
+            .flat_map(|r| &r.plan.resources)
+            .map(|p| p.name.as_str());
+        return names
+            .map(|name| {
+                let record = resources.get(name);
+                let deployed = record.is_some_and(|r| r.applied.is_some());
+                let status = if deployed {
+                    ResourceStatus::Ready
+                } else {
+                    ResourceStatus::Pending
+                };
+                bare(name, planned.get(name).copied(), record, status)
+            })
+            .collect();
+    };
+    (0u32..)
+        .zip(&live.plan().steps)
+        .map(|(step, planned_step)| {
+            let name = planned_step.name.as_str();
+            let status = status::of_resource(live.run.resource_state(step));
+            let mut view = bare(
+                name,
+                planned.get(name).copied(),
+                resources.get(name),
+                status,
+            );
+            let run = &live.run.steps()[step as usize];
+            view.attempts = run.attempts;
+            view.blocked_by = live
+                .run
+                .blocked_by(step)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            match &run.state {
+                StepState::Failed { reason } => view.reason = Some(reason.clone()),
+                StepState::Due { not_before, reason } => {
+                    view.reason.clone_from(reason);
+                    view.next_attempt_at = not_before.map(rfc3339);
+                }
+                StepState::Pending { poll_at } => view.next_attempt_at = Some(rfc3339(*poll_at)),
+                StepState::Unsettled { not_before } => {
+                    view.next_attempt_at = not_before.map(rfc3339)
+                }
+                StepState::Skipped { because: None } => {
+                    view.reason = Some("the run was stopped".into())
+                }
+                StepState::Skipped { because: Some(_) } => {
+                    view.reason = Some(format!(
+                        "not begun, because {} failed",
+                        view.blocked_by.join(", ")
+                    ));
+                }
+                StepState::Waiting { .. } | StepState::Running | StepState::Done { .. } => {}
+            }
+            match view.status {
+                ResourceStatus::InProgress
+                | ResourceStatus::Deleting
+                | ResourceStatus::RollingBack => {
+                    let progress = live.progress(step);
+                    view.progress = Some(format!(
+                        "{}%",
+                        progress.and_then(|p| p.percent).unwrap_or(0)
+                    ));
+                    let message = progress
+                        .map(|p| p.message.clone())
+                        .filter(|m| !m.is_empty());
+                    view.reason = view.reason.or(message);
+                }
+                ResourceStatus::Pending
+                | ResourceStatus::Blocked
+                | ResourceStatus::Ready
+                | ResourceStatus::Failed
+                | ResourceStatus::Skipped
+                | ResourceStatus::RolledBack
+                | ResourceStatus::Deleted
+                | ResourceStatus::Stuck => {}
+            }
+            view
+        })
+        .collect()
+}
+
+fn bare(
+    name: &str,
+    planned: Option<(&str, &str)>,
+    record: Option<&ResourceRecord>,
+    status: ResourceStatus,
+) -> ResourceView {
+    let (engine, catalog_ref) = match (planned, record) {
+        (Some((engine, catalog_ref)), _) => (engine.to_owned(), catalog_ref.to_owned()),
+        (None, Some(record)) => (record.engine.to_string(), record.catalog_ref.clone()),
+        (None, None) => (String::new(), String::new()),
+    };
+    let outputs = record.map(|r| &r.outputs[..]).unwrap_or_default();
+    ResourceView {
+        name: name.to_owned(),
+        status,
+        engine,
+        catalog_ref,
+        outputs: outputs
+            .iter()
+            .map(|o| {
+                (
+                    o.name.to_string(),
+                    if o.sensitive {
+                        Value::from(MASK)
+                    } else {
+                        o.value.clone()
+                    },
+                )
+            })
+            .collect::<BTreeMap<_, _>>(),
+        progress: None,
+        reason: None,
+        attempts: 0,
+        blocked_by: Vec::new(),
+        next_attempt_at: None,
+        delivery: record
+            .and_then(|r| r.delivered.as_ref())
+            .map(|d| DeliveryView {
+                repository: d.repository.clone(),
+                branch: d.branch.clone(),
+                commit: d.commit.clone(),
+                path: d.path.clone(),
+            }),
+        engine_digest: record.and_then(|r| r.engine_digest).map(|d| d.to_string()),
+        notes: record.and_then(|r| r.notes.clone()),
+    }
+}
+
+/// A deployment in a list.
+pub(crate) fn summary(record: &DeploymentRecord, status: &StatusRecord) -> DeploymentSummary {
+    DeploymentSummary {
+        id: record.id.to_string(),
+        status: status.status,
+        phase: status.phase,
+        revision: status.revision,
+        composer: record.composer.to_string(),
+        environment: record.environment.to_string(),
+        created_at: rfc3339(record.created_at),
+        updated_at: rfc3339(status.updated_at),
+    }
+}
+
+/// The graph of the current revision.
+pub(crate) async fn graph(
+    context: &Context,
+    id: &DeploymentId,
+) -> Result<Option<GraphView>, StoreError> {
+    let Some(whole) = read(context, id).await? else {
+        return Ok(None);
+    };
+    let views = resource_views(
+        whole.revision.as_ref(),
+        &whole.resources,
+        whole.live.as_ref(),
+    );
+    let nodes = views
+        .into_iter()
+        .map(|v| GraphNode {
+            name: v.name,
+            engine: v.engine,
+            catalog_ref: v.catalog_ref,
+            status: v.status,
+        })
+        .collect();
+    let edges = whole.revision.iter().flat_map(|r| {
+        r.plan.edges.iter().map(|edge| GraphEdge {
+            from: r.plan.resources[edge.from as usize].name.to_string(),
+            to: r.plan.resources[edge.to as usize].name.to_string(),
+            reason: match (edge.explicit, edge.reference) {
+                (true, true) => "explicit and reference",
+                (true, false) => "explicit",
+                (false, _) => "reference",
+            }
+            .into(),
+        })
+    });
+    let edges = edges.collect();
+    Ok(Some(GraphView { nodes, edges }))
+}

@@ -1,0 +1,306 @@
+//! The documents in the store and where they are. Every key starts with two or
+//! three letters for its kind and is ordered so that a scan reads a
+//! deployment's documents in sequence.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use nestor_core::definition::OutputDeclaration;
+use nestor_core::engine::{Output, Prior};
+use nestor_core::execution::{Deployed, RunPlan};
+use nestor_core::ids::{
+    ComposerId, DeploymentId, Digest, EngineId, EnvironmentName, OutputName, ResourceName,
+    Timestamp,
+};
+use nestor_core::planner::{ExecutionPlan, PlannedResource};
+use nestor_core::ports::{Bytes, Delivered, StoreError};
+use nestor_core::spec::{DeliveryMode, DeploymentSpec, Policy};
+
+use crate::view::{DeploymentStatus, Phase};
+
+/// What people asked of a deployment. Written by the API under a guard on its
+/// last value; the driver only takes requests out of the inbox.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeploymentRecord {
+    pub(crate) id: DeploymentId,
+    pub(crate) composer: ComposerId,
+    pub(crate) environment: EnvironmentName,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) created_at: Timestamp,
+    /// The highest revision accepted so far.
+    pub(crate) revision: u64,
+    /// Not dealt with yet, oldest first.
+    pub(crate) inbox: Vec<Request>,
+}
+
+/// Something asked of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    Apply { revision: u64 },
+    Delete,
+    Cancel,
+    Retry,
+}
+
+/// Where a deployment is. Written by its driver alone, under its fence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatusRecord {
+    pub(crate) status: DeploymentStatus,
+    pub(crate) phase: Phase,
+    pub(crate) revision: u64,
+    pub(crate) reason: Option<String>,
+    /// The last run, if there was one.
+    pub(crate) run: Option<u64>,
+    /// Whether that run is still going.
+    pub(crate) active: bool,
+    /// Percent of the run; only grows within one.
+    pub(crate) progress: u8,
+    /// The last durable event.
+    pub(crate) events: u64,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl StatusRecord {
+    pub(crate) fn accepted(revision: u64, now: Timestamp) -> Self {
+        Self {
+            status: DeploymentStatus::Pending,
+            phase: Phase::Queued,
+            revision,
+            reason: None,
+            run: None,
+            active: false,
+            progress: 0,
+            events: 0,
+            updated_at: now,
+        }
+    }
+}
+
+/// A revision as it was accepted. Never changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RevisionRecord {
+    pub(crate) revision: u64,
+    pub(crate) by: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) correlation_id: String,
+    pub(crate) traceparent: Option<String>,
+    /// The request's body, for posting it again.
+    pub(crate) body: String,
+    pub(crate) spec: DeploymentSpec,
+    pub(crate) plan: ExecutionPlan,
+    pub(crate) added: Vec<String>,
+    pub(crate) changed: Vec<String>,
+    pub(crate) removed: Vec<String>,
+}
+
+/// A run as it was planned. Never changes; its journal says how it went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    pub(crate) number: u64,
+    pub(crate) revision: u64,
+    pub(crate) kind: RunKind,
+    pub(crate) plan: RunPlan,
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RunKind {
+    Apply,
+    Destroy,
+}
+
+/// A resource as it is deployed, with all that destroying it needs: the
+/// catalog entry may be gone by then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ResourceRecord {
+    pub(crate) name: ResourceName,
+    pub(crate) engine: EngineId,
+    pub(crate) catalog_ref: String,
+    pub(crate) definition_digest: Digest,
+    pub(crate) definition_folder: Option<PathBuf>,
+    pub(crate) section: Value,
+    pub(crate) declared_outputs: BTreeMap<OutputName, OutputDeclaration>,
+    pub(crate) delivery: DeliveryMode,
+    pub(crate) policy: Policy,
+    pub(crate) depends_on: Vec<ResourceName>,
+    /// References resolved; what the engine was last given.
+    pub(crate) config: Value,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) state: Value,
+    /// Of what was last applied with success; none while it never was.
+    pub(crate) applied: Option<Digest>,
+    /// The component that last worked on it.
+    pub(crate) engine_digest: Option<Digest>,
+    pub(crate) delivered: Option<Delivered>,
+    pub(crate) notes: Option<String>,
+    /// The operation begun last, until it is done.
+    pub(crate) open: Option<OpenOperation>,
+}
+
+/// The intent to work on a resource, durable before the engine is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenOperation {
+    pub(crate) id: String,
+    /// The component it began with, and stays with.
+    pub(crate) engine_digest: Option<Digest>,
+    /// Of what it is to bring about; none when it takes the resource away.
+    pub(crate) target: Option<Digest>,
+}
+
+impl ResourceRecord {
+    /// A resource that is planned and was never worked on.
+    pub(crate) fn planned(planned: &PlannedResource, plan: &ExecutionPlan, config: Value) -> Self {
+        Self {
+            name: planned.name.clone(),
+            engine: planned.engine.clone(),
+            catalog_ref: planned.catalog_ref.clone(),
+            definition_digest: planned.definition_digest,
+            definition_folder: planned.definition_folder.clone(),
+            section: planned.section.as_ref().clone(),
+            declared_outputs: planned.declared_outputs.clone(),
+            delivery: planned.delivery,
+            policy: planned.policy.clone(),
+            depends_on: planned
+                .depends_on
+                .iter()
+                .map(|i| plan.resources[*i as usize].name.clone())
+                .collect(),
+            config,
+            outputs: Vec::new(),
+            state: Value::Null,
+            applied: None,
+            engine_digest: None,
+            delivered: None,
+            notes: None,
+            open: None,
+        }
+    }
+
+    /// Digest of all that the engine's work depends on: the same again needs no operation.
+    pub(crate) fn target(&self) -> Digest {
+        let parts = (
+            &self.config,
+            self.definition_digest,
+            &self.engine,
+            self.delivery,
+        );
+        Digest::of(&encode(&parts))
+    }
+
+    /// What the engine gets back; none before it ever recorded anything.
+    pub(crate) fn prior(&self) -> Option<Prior> {
+        (self.applied.is_some() || !self.state.is_null()).then(|| Prior {
+            config: self.config.clone(),
+            outputs: self.outputs.clone(),
+            state: self.state.clone(),
+        })
+    }
+
+    pub(crate) fn deployed(&self) -> Deployed {
+        Deployed {
+            name: self.name.clone(),
+            depends_on: self.depends_on.clone(),
+            policy: self.policy.clone(),
+        }
+    }
+
+    /// The outputs as the engine contract writes them.
+    pub(crate) fn declared_outputs_json(&self) -> Arc<Value> {
+        let outputs = self.declared_outputs.iter().map(|(name, o)| {
+            let declared =
+                serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
+            (name.to_string(), declared)
+        });
+        Arc::new(Value::Object(outputs.collect()))
+    }
+}
+
+/// The answer to a request that came with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IdempotencyRecord {
+    pub(crate) body: Digest,
+    pub(crate) answer: crate::view::Accepted,
+    pub(crate) at: Timestamp,
+}
+
+/// Where the documents are.
+pub(crate) mod key {
+    use nestor_core::ids::{DeploymentId, Digest, ResourceName};
+
+    pub(crate) const DEPLOYMENTS: &str = "dep/";
+    pub(crate) const TODO: &str = "todo/";
+    pub(crate) const IDEMPOTENCY: &str = "idm/";
+
+    pub(crate) fn deployment(id: &DeploymentId) -> String {
+        format!("dep/{id}")
+    }
+    pub(crate) fn status(id: &DeploymentId) -> String {
+        format!("sta/{id}")
+    }
+    pub(crate) fn fence(id: &DeploymentId) -> String {
+        format!("fen/{id}")
+    }
+    pub(crate) fn todo(id: &DeploymentId) -> String {
+        format!("{TODO}{id}")
+    }
+    pub(crate) fn revisions(id: &DeploymentId) -> String {
+        format!("rev/{id}/")
+    }
+    pub(crate) fn revision(id: &DeploymentId, revision: u64) -> String {
+        format!("rev/{id}/{revision:08}")
+    }
+    pub(crate) fn run(id: &DeploymentId, run: u64) -> String {
+        format!("run/{id}/{run:08}")
+    }
+    pub(crate) fn run_counter(id: &DeploymentId) -> String {
+        format!("cnt/{id}")
+    }
+    pub(crate) fn journal(id: &DeploymentId, run: u64) -> String {
+        format!("jrn/{id}/{run:08}/")
+    }
+    pub(crate) fn journal_entry(id: &DeploymentId, run: u64, entry: u64) -> String {
+        format!("jrn/{id}/{run:08}/{entry:010}")
+    }
+    pub(crate) fn resources(id: &DeploymentId) -> String {
+        format!("res/{id}/")
+    }
+    pub(crate) fn resource(id: &DeploymentId, name: &ResourceName) -> String {
+        format!("res/{id}/{name}")
+    }
+    pub(crate) fn befores(id: &DeploymentId, run: u64) -> String {
+        format!("bef/{id}/{run:08}/")
+    }
+    pub(crate) fn before(id: &DeploymentId, run: u64, name: &ResourceName) -> String {
+        format!("bef/{id}/{run:08}/{name}")
+    }
+    pub(crate) fn events(id: &DeploymentId) -> String {
+        format!("evt/{id}/")
+    }
+    pub(crate) fn event(id: &DeploymentId, event: u64) -> String {
+        format!("evt/{id}/{event:012}")
+    }
+    pub(crate) fn idempotency(key: &str) -> String {
+        // Hashed: a client's key may hold anything.
+        format!("{IDEMPOTENCY}{}", Digest::of(key.as_bytes()).hex())
+    }
+}
+
+/// Writes a document.
+pub(crate) fn encode<T: Serialize>(document: &T) -> Bytes {
+    serde_json::to_vec(document)
+        .expect("records have text keys and finite numbers")
+        .into()
+}
+
+/// Reads a document.
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| StoreError::Failed(format!("the document at {key} is damaged: {e}")))
+}

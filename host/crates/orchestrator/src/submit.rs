@@ -1,0 +1,444 @@
+//! A new revision: from the bytes of a request to a durable intent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nestor_core::ids::{DeploymentId, Digest, EngineId, ResourceName};
+use nestor_core::planner::{self, Definitions, ExecutionPlan};
+use nestor_core::ports::{Batch, CommitError, EngineHead, Guard};
+use nestor_core::spec::{self, DeliveryMode, DeploymentSpec};
+use nestor_core::violation::{Violation, ViolationCode};
+
+use crate::context::Context;
+use crate::driver::wake;
+use crate::lookup::outputs_unknown;
+use crate::records::{
+    DeploymentRecord, IdempotencyRecord, Request, ResourceRecord, RevisionRecord, StatusRecord,
+    encode, key,
+};
+use crate::service::{Rejection, RequestMeta};
+use crate::surroundings::rfc3339;
+use crate::view::{Accepted, DeploymentStatus, EventView};
+
+/// How long an idempotency key is remembered.
+pub(crate) const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
+/// Attempts against concurrent requests for one deployment; each lost one
+/// means that another was accepted.
+const ATTEMPTS: usize = 16;
+/// What a client should wait when the queue is full: about what a few runs take.
+const BUSY_RETRY_SECONDS: u64 = 5;
+
+/// A request that is a deployment, with everything looked up.
+pub(crate) struct Checked {
+    pub(crate) spec: DeploymentSpec,
+    pub(crate) plan: ExecutionPlan,
+}
+
+/// Parses, looks up, plans. Changes nothing.
+pub(crate) async fn check(context: &Context, body: &[u8]) -> Result<Checked, Rejection> {
+    let spec = spec::parse(body).map_err(Rejection::Invalid)?;
+    let mut definitions = Definitions::new();
+    for reference in planner::catalog_refs(&spec) {
+        let answer = context.catalog.lookup(&reference).await;
+        definitions.insert(&reference, answer);
+    }
+    let engines: BTreeMap<EngineId, EngineHead> = context
+        .engines
+        .names()
+        .into_iter()
+        .filter_map(|id| context.engines.head(&id).ok().map(|head| (id, head)))
+        .collect();
+    let plan = planner::plan(&spec, &definitions, &engines).map_err(Rejection::Invalid)?;
+    let violations = secrets_in_git(&spec, &plan);
+    if !violations.is_empty() {
+        return Err(Rejection::Invalid(violations));
+    }
+    Ok(Checked { spec, plan })
+}
+
+/// A sensitive output must not end up in a commit: Git forgets nothing.
+fn secrets_in_git(spec: &DeploymentSpec, plan: &ExecutionPlan) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for resource in plan
+        .resources
+        .iter()
+        .filter(|r| r.delivery == DeliveryMode::Gitops)
+    {
+        let mut lookup = |reference: &_| outputs_unknown(spec, 1, plan, reference);
+        let Ok(resolved) = planner::resolve_config(&resource.config, &mut lookup) else {
+            continue;
+        };
+        let place = spec
+            .resources
+            .iter()
+            .position(|r| r.name == resource.name)
+            .unwrap_or_default();
+        violations.extend(resolved.sensitive.iter().map(|pointer| {
+            Violation::new(
+                ViolationCode::SensitiveInGit,
+                format!("/resources/{place}/config{pointer}"),
+                format!(
+                    "resource {} is delivered through Git, and this would commit a sensitive output in clear text; \
+                     hand over the name of a secret instead, or use \"delivery\": \"direct\"",
+                    resource.name
+                ),
+            )
+        }));
+    }
+    violations
+}
+
+/// Accepts a revision.
+pub(crate) async fn submit(
+    context: &Arc<Context>,
+    body: &[u8],
+    meta: &RequestMeta,
+) -> Result<Accepted, Rejection> {
+    let digest = Digest::of(body);
+    let now = context.now();
+    let mut used: Option<(String, Guard)> = None;
+    if let Some(idempotency) = &meta.idempotency_key {
+        let at = key::idempotency(idempotency);
+        let before = context
+            .read_raw::<IdempotencyRecord>(&at)
+            .await
+            .map_err(internal)?;
+        let guard = match before {
+            None => Guard::Absent(at.clone()),
+            Some((record, raw)) if record.at.plus_millis(IDEMPOTENCY_MS) <= now => {
+                Guard::Equals(at.clone(), raw)
+            }
+            Some((record, _)) if record.body == digest => return Ok(record.answer),
+            Some(_) => return Err(Rejection::IdempotencyMismatch),
+        };
+        used = Some((at, guard));
+    }
+    let Checked { spec, plan } = check(context, body).await?;
+    let id = spec.id.clone();
+    for _ in 0..ATTEMPTS {
+        let at = key::deployment(&id);
+        let existing = context
+            .read_raw::<DeploymentRecord>(&at)
+            .await
+            .map_err(internal)?;
+        if existing.is_none() && context.drivers() >= context.limits.queue {
+            return Err(busy(format!(
+                "{} deployments wait or run already",
+                context.limits.queue
+            )));
+        }
+        let resources = match &existing {
+            Some(_) => context
+                .read_all::<ResourceRecord>(&key::resources(&id))
+                .await
+                .map_err(internal)?,
+            None => Vec::new(),
+        };
+        let resources: Vec<ResourceRecord> = resources.into_iter().map(|(_, r)| r).collect();
+        check_against(existing.as_ref().map(|(r, _)| r), &resources, &spec, &plan)?;
+
+        let revision = existing.as_ref().map_or(0, |(r, _)| r.revision) + 1;
+        let mut record = existing.as_ref().map_or_else(
+            || DeploymentRecord {
+                id: id.clone(),
+                composer: spec.composer.clone(),
+                environment: spec.environment.clone(),
+                labels: spec.labels.clone(),
+                created_at: now,
+                revision: 0,
+                inbox: Vec::new(),
+            },
+            |(r, _)| r.clone(),
+        );
+        record.revision = revision;
+        record.labels = spec.labels.clone();
+        // Only the latest of several revisions that wait will be applied; the
+        // others need no place in the inbox.
+        if record.inbox.len() >= context.limits.inbox {
+            return Err(busy(format!(
+                "{} requests for deployment {id} wait already",
+                record.inbox.len()
+            )));
+        }
+        record.inbox.push(Request::Apply { revision });
+
+        let mut batch = Batch::new();
+        batch.guard(match &existing {
+            Some((_, raw)) => Guard::Equals(at.clone(), raw.clone()),
+            None => Guard::Absent(at.clone()),
+        });
+        let status = if existing.is_some() {
+            context
+                .read::<StatusRecord>(&key::status(&id))
+                .await
+                .map_err(internal)?
+                .map(|s| s.status)
+        } else {
+            let mut status = StatusRecord::accepted(revision, now);
+            status.events = 1;
+            batch.put(key::status(&id), encode(&status));
+            batch.put(
+                key::event(&id, 1),
+                encode(&accepted_event(revision, now, meta)),
+            );
+            None
+        };
+        let answer = Accepted {
+            id: id.to_string(),
+            revision,
+            status: status.unwrap_or(DeploymentStatus::Pending),
+            warnings: plan.warnings.clone(),
+        };
+        let (added, changed, removed) = difference(&spec, &plan, &resources);
+        let revision_record = RevisionRecord {
+            revision,
+            by: meta
+                .actor
+                .clone()
+                .unwrap_or_else(|| spec.composer.to_string()),
+            created_at: now,
+            correlation_id: meta.correlation_id.clone(),
+            traceparent: meta.traceparent.clone(),
+            body: String::from_utf8_lossy(body).into_owned(),
+            spec: spec.clone(),
+            plan: plan.clone(),
+            added,
+            changed,
+            removed,
+        };
+        batch.put(at, encode(&record));
+        batch.put(key::revision(&id, revision), encode(&revision_record));
+        batch.put(key::todo(&id), encode(&now));
+        if let Some((at, guard)) = &used {
+            batch.guard(guard.clone());
+            batch.put(
+                at.clone(),
+                encode(&IdempotencyRecord {
+                    body: digest,
+                    answer: answer.clone(),
+                    at: now,
+                }),
+            );
+        }
+        match context.store.commit(batch).await {
+            Ok(()) => {
+                metrics::counter!(crate::metrics::ACCEPTED, "environment" => spec.environment.to_string()).increment(1);
+                tracing::info!(deployment = %id, revision, composer = %spec.composer, "accepted");
+                wake(context, &id);
+                return Ok(answer);
+            }
+            // Another request was faster: look again. With the same key it may
+            // have been the same request.
+            Err(CommitError::Guard { key }) if used.as_ref().is_some_and(|(at, _)| at == &key) => {
+                return Err(Rejection::Conflict(
+                    "a request with the same idempotency key is being accepted right now; ask again".into(),
+                ));
+            }
+            Err(CommitError::Guard { .. }) => {}
+            Err(CommitError::Store(error)) => return Err(internal(error)),
+        }
+    }
+    Err(busy(format!(
+        "deployment {id} is being changed by many requests at once"
+    )))
+}
+
+/// Puts a request into the inbox of a deployment that exists.
+pub(crate) async fn ask(
+    context: &Arc<Context>,
+    id: &DeploymentId,
+    request: Request,
+) -> Result<(), Rejection> {
+    let at = key::deployment(id);
+    for _ in 0..ATTEMPTS {
+        let Some((mut record, raw)) = context
+            .read_raw::<DeploymentRecord>(&at)
+            .await
+            .map_err(internal)?
+        else {
+            return Err(Rejection::NotFound(id.to_string()));
+        };
+        if record.inbox.last() == Some(&request) {
+            wake(context, id);
+            return Ok(());
+        }
+        if record.inbox.len() >= context.limits.inbox {
+            return Err(busy(format!(
+                "{} requests for deployment {id} wait already",
+                record.inbox.len()
+            )));
+        }
+        record.inbox.push(request);
+        let mut batch = Batch::new();
+        batch.guard(Guard::Equals(at.clone(), raw));
+        batch
+            .put(at.clone(), encode(&record))
+            .put(key::todo(id), encode(&context.now()));
+        match context.store.commit(batch).await {
+            Ok(()) => {
+                wake(context, id);
+                return Ok(());
+            }
+            Err(CommitError::Guard { .. }) => {}
+            Err(CommitError::Store(error)) => return Err(internal(error)),
+        }
+    }
+    Err(busy(format!(
+        "deployment {id} is being changed by many requests at once"
+    )))
+}
+
+/// What cannot change between revisions.
+fn check_against(
+    existing: Option<&DeploymentRecord>,
+    resources: &[ResourceRecord],
+    spec: &DeploymentSpec,
+    plan: &ExecutionPlan,
+) -> Result<(), Rejection> {
+    let mut violations = Vec::new();
+    if let Some(record) = existing {
+        let mut fixed = |pointer: &str, was: &str, is: &str| {
+            if was != is {
+                violations.push(Violation::new(
+                    ViolationCode::ImmutableField,
+                    pointer,
+                    format!(
+                        "deployment {} has {was:?} here, and that cannot change; use another id",
+                        record.id
+                    ),
+                ));
+            }
+        };
+        fixed(
+            "/composer",
+            record.composer.as_str(),
+            spec.composer.as_str(),
+        );
+        // With nothing deployed it may move.
+        if !resources.is_empty() {
+            fixed(
+                "/environment",
+                record.environment.as_str(),
+                spec.environment.as_str(),
+            );
+        }
+    }
+    for planned in &plan.resources {
+        let Some(record) = resources.iter().find(|r| r.name == planned.name) else {
+            continue;
+        };
+        let place = spec
+            .resources
+            .iter()
+            .position(|r| r.name == planned.name)
+            .unwrap_or_default();
+        if record.engine != planned.engine {
+            violations.push(Violation::new(
+                ViolationCode::ImmutableField,
+                format!("/resources/{place}/engine"),
+                format!(
+                    "resource {} belongs to engine {}, which holds its state; to move it to {}, give it another name",
+                    planned.name, record.engine, planned.engine
+                ),
+            ));
+        } else if record.delivery != planned.delivery {
+            violations.push(Violation::new(
+                ViolationCode::ImmutableField,
+                "/delivery",
+                format!(
+                    "resource {} was delivered another way before; give it another name",
+                    planned.name
+                ),
+            ));
+        }
+    }
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Rejection::Invalid(violations))
+    }
+}
+
+/// Names of what is new, changed and gone against what is deployed.
+fn difference(
+    spec: &DeploymentSpec,
+    plan: &ExecutionPlan,
+    resources: &[ResourceRecord],
+) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let known: BTreeMap<&ResourceName, &ResourceRecord> =
+        resources.iter().map(|r| (&r.name, r)).collect();
+    let mut added = Vec::new();
+    let mut changed = Vec::new();
+    for planned in &plan.resources {
+        match known.get(&planned.name) {
+            None => added.push(planned.name.to_string()),
+            Some(record) => {
+                let same = record.definition_digest == planned.definition_digest
+                    && planner::resolve_config(&planned.config, &mut |reference| {
+                        recorded(spec, resources, reference)
+                    })
+                    .is_ok_and(|resolved| resolved.config == record.config);
+                if !same {
+                    changed.push(planned.name.to_string());
+                }
+            }
+        }
+    }
+    let kept: BTreeSet<&ResourceName> = plan.resources.iter().map(|r| &r.name).collect();
+    let removed = resources
+        .iter()
+        .filter(|r| !kept.contains(&r.name))
+        .map(|r| r.name.to_string())
+        .collect();
+    (added, changed, removed)
+}
+
+fn recorded(
+    spec: &DeploymentSpec,
+    resources: &[ResourceRecord],
+    reference: &nestor_core::spec::Reference,
+) -> planner::Lookup {
+    match crate::lookup::of_deployment(spec, 0, reference) {
+        Ok(known) => known,
+        Err((resource, output)) => {
+            let found = resources.iter().find(|r| &r.name == resource);
+            match found.and_then(|r| r.outputs.iter().find(|o| &o.name == output)) {
+                Some(o) => planner::Lookup::Value {
+                    value: o.value.clone(),
+                    sensitive: o.sensitive,
+                },
+                None => planner::Lookup::Missing("not deployed".into()),
+            }
+        }
+    }
+}
+
+fn accepted_event(
+    revision: u64,
+    now: nestor_core::ids::Timestamp,
+    meta: &RequestMeta,
+) -> EventView {
+    EventView {
+        id: Some(1),
+        kind: "accepted".into(),
+        at: rfc3339(now),
+        revision,
+        resource: None,
+        status: Some(DeploymentStatus::Pending),
+        message: "accepted".into(),
+        data: serde_json::json!({ "correlationId": meta.correlation_id }),
+    }
+}
+
+fn busy(message: String) -> Rejection {
+    Rejection::Busy {
+        message,
+        retry_after: BUSY_RETRY_SECONDS,
+    }
+}
+
+/// The client hears that something failed; the log hears what.
+pub(crate) fn internal(error: impl std::fmt::Display) -> Rejection {
+    tracing::error!(%error, "a request failed inside");
+    Rejection::Internal
+}
