@@ -19,6 +19,9 @@ pub const MODULE_DIGITS: usize = 16;
 /// The file by which a module pins its providers.
 const LOCK: &str = ".terraform.lock.hcl";
 
+/// What the host makes for a tool in every checkout.
+const HOSTS: [&str; 2] = [".home", ".tmp"];
+
 /// A plan that was made earlier is applied as it is when it is younger than
 /// this; an older one has forgotten too much of the world and is made anew.
 const PLAN_AGE: Duration = Duration::from_secs(3600);
@@ -231,7 +234,10 @@ impl Checkout {
     /// Whether nothing was ever done here, or all of it was cleared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_none())
+        let is_ours = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| !HOSTS.iter().any(|name| entry.file_name() == *name))
+        };
+        fs::read_dir(&self.root).is_ok_and(|mut entries| !entries.any(is_ours))
     }
 
     /// Removes everything: the resource is gone.

@@ -23,8 +23,8 @@ pub enum Event {
     Provisioner(String),
     /// A warning or an error.
     Diagnostic(Diagnostic),
-    /// One line about the whole.
-    Summary(String),
+    /// One line about the whole, and how many resources are touched.
+    Summary(String, usize),
     /// Anything else; its message.
     Other(String),
 }
@@ -101,6 +101,16 @@ struct Raw {
     hook: Option<RawHook>,
     #[serde(default)]
     diagnostic: Option<Diagnostic>,
+    #[serde(default)]
+    changes: Option<RawChanges>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawChanges {
+    add: usize,
+    change: usize,
+    remove: usize,
 }
 
 #[derive(Deserialize)]
@@ -147,7 +157,12 @@ pub fn event(line: &str) -> Option<Event> {
             Some(diagnostic) => Event::Diagnostic(diagnostic),
             None => Event::Other(raw.message),
         },
-        "change_summary" => Event::Summary(raw.message),
+        "change_summary" => {
+            let touched = raw
+                .changes
+                .map_or(0, |all| all.add + all.change + all.remove);
+            Event::Summary(raw.message, touched)
+        }
         _ => Event::Other(raw.message),
     })
 }

@@ -238,19 +238,21 @@ impl<'a> Job<'a> {
     }
 
     /// Runs the tool; where it says that only `init` is missing, after that once
-    /// more.
-    fn run(&self, command: Command) -> Result<Ended, Error> {
+    /// more. Answers as well how many resources it says are touched.
+    fn run(&self, command: Command) -> Result<(Ended, usize), Error> {
+        let mut touched = 0;
         let mut summary = |event: &Event| {
-            if let Event::Summary(message) = event {
+            if let Event::Summary(message, count) = event {
+                touched = *count;
                 self.host.info(message);
             }
         };
-        let ended = self.tool.run(command, &mut summary)?;
-        if ended.code == 0 || !wants_init(&ended) {
-            return Ok(ended);
+        let mut ended = self.tool.run(command, &mut summary)?;
+        if ended.code != 0 && wants_init(&ended) {
+            self.init(&self.checkout.record())?;
+            ended = self.tool.run(command, &mut summary)?;
         }
-        self.init(&self.checkout.record())?;
-        self.tool.run(command, &mut summary)
+        Ok((ended, touched))
     }
 
     /// Makes a plan and reads it.
@@ -290,14 +292,22 @@ impl<'a> Job<'a> {
     ) -> Result<Result<Plan, Ended>, Error> {
         self.checkout.forget(saved)?;
         self.host.progress(Some(2), "planning");
-        let ended = self.run(command)?;
+        let (ended, touched) = self.run(command)?;
         if ended.code != 0 {
             return Ok(Err(ended));
         }
         if saved == SavedPlan::Plan {
             self.checkout.set_planned(&self.root)?;
         }
-        self.show(saved).map(Ok)
+        // A plan so long that the host cuts its document is still a plan: what
+        // it does is known, only not in detail.
+        self.show(saved).map(Ok).or_else(|error| match error {
+            Error::Failed(text) if touched > 0 => {
+                self.host.warn(&format!("the plan cannot be shown: {text}"));
+                Ok(Ok(Plan::counted(touched)))
+            }
+            other => Err(other),
+        })
     }
 
     /// Forgets a plan that was only to be looked at.
@@ -386,7 +396,7 @@ impl<'a> Job<'a> {
                 }
                 Event::Errored(hook) => self.host.log(Level::Error, &hook.message, json!({})),
                 Event::Provisioner(line) => self.host.info(line),
-                Event::Summary(message) => self.host.info(message),
+                Event::Summary(message, _) => self.host.info(message),
                 Event::Diagnostic(_) | Event::Other(_) => {}
             })
     }

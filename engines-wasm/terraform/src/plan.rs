@@ -28,6 +28,9 @@ pub struct Plan {
     output_changes: BTreeMap<String, ChangeOf>,
     #[serde(default)]
     prior_state: Option<StateDocument>,
+    /// Only how many steps it has, where the document was too long to read.
+    #[serde(skip)]
+    counted: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -138,6 +141,18 @@ impl Plan {
             .map_err(|error| Error::Failed(format!("`show -json` of the plan: {error}")))
     }
 
+    /// A plan of which only the tool's own count is known.
+    #[must_use]
+    pub fn counted(steps: usize) -> Self {
+        Self {
+            resource_changes: Vec::new(),
+            resource_drift: Vec::new(),
+            output_changes: BTreeMap::new(),
+            prior_state: None,
+            counted: Some(steps),
+        }
+    }
+
     fn changed(&self) -> impl Iterator<Item = (&ResourceChange, Action)> {
         let own = |change: &&ResourceChange| change.address != format!("terraform_data.{UNKNOWN}");
         self.resource_changes
@@ -150,6 +165,9 @@ impl Plan {
     /// How many steps applying it takes: a replacement is two.
     #[must_use]
     pub fn steps(&self) -> usize {
+        if let Some(steps) = self.counted {
+            return steps;
+        }
         self.changed()
             .map(|(_, action)| if action == Action::Replace { 2 } else { 1 })
             .sum()
@@ -162,7 +180,8 @@ impl Plan {
         let quiet = |change: &ResourceChange| {
             change.previous_address.is_none() && change.change.importing.is_none()
         };
-        self.changed().next().is_none()
+        self.counted.is_none()
+            && self.changed().next().is_none()
             && self.resource_changes.iter().all(quiet)
             && self
                 .output_changes
@@ -194,6 +213,9 @@ impl Plan {
     }
 
     fn summary(&self) -> String {
+        if let Some(steps) = self.counted {
+            return format!("{steps} resource actions, too many to list");
+        }
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for (_, action) in self.changed() {
             let word = match action {

@@ -513,6 +513,21 @@ fn a_long_list_of_changes_is_cut_and_says_so() {
 }
 
 #[test]
+fn a_plan_too_long_to_read_is_not_taken_for_an_empty_one() {
+    let plan = Plan::counted(5000);
+    assert!(!plan.is_empty());
+    assert_eq!(plan.steps(), 5000);
+    let proposed = plan.proposed(&request(json!({})));
+    assert_eq!(
+        (proposed.action, proposed.summary.as_str()),
+        (Action::Update, "5000 resource actions, too many to list")
+    );
+    assert!(proposed.outputs.iter().all(|output| output.known.is_none()));
+    let summary = r#"{"@message":"Plan: …","type":"change_summary","changes":{"add":3,"change":1,"remove":2,"import":0}}"#;
+    assert_eq!(event(summary), Some(Event::Summary("Plan: …".into(), 6)));
+}
+
+#[test]
 fn a_document_that_is_no_plan_is_an_error() {
     assert!(matches!(Plan::read("Error: x"), Err(Error::Failed(_))));
 }
