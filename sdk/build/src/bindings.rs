@@ -159,3 +159,46 @@ fn gofmt(text: &str) -> Result<String, BuildError> {
     }
     String::from_utf8(output.stdout).map_err(|e| failed(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The SDK of this checkout.
+    fn sdk() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../go")
+    }
+
+    #[test]
+    fn the_committed_bindings_are_those_of_the_contract() {
+        let drifted = drift(&sdk()).unwrap();
+        assert!(
+            drifted.is_empty(),
+            "run `nestor-build bindings`: {drifted:?}"
+        );
+    }
+
+    #[test]
+    fn drift_names_what_differs_is_missing_or_left_over() {
+        let copy = tempfile::tempdir().unwrap();
+        write(copy.path()).unwrap();
+        assert_eq!(drift(copy.path()).unwrap(), Vec::<PathBuf>::new());
+
+        let file = |name: &str| Path::new(FOLDER).join(name).join("wit_bindings.go");
+        std::fs::write(
+            copy.path().join(file("nestor_engine_types")),
+            "package other",
+        )
+        .unwrap();
+        std::fs::remove_file(copy.path().join(file("nestor_engine_store"))).unwrap();
+        std::fs::create_dir(copy.path().join(FOLDER).join("old")).unwrap();
+        std::fs::write(copy.path().join(file("old")), "package old").unwrap();
+        let mut drifted = drift(copy.path()).unwrap();
+        drifted.sort();
+        let expected = ["nestor_engine_store", "nestor_engine_types", "old"].map(file);
+        assert_eq!(drifted, expected);
+
+        write(copy.path()).unwrap();
+        assert_eq!(drift(copy.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+}

@@ -14,7 +14,7 @@ const ENGINES: &str = "engines-wasm";
 /// The schema of `engine.toml` that this build knows.
 const SCHEMA: i64 = 1;
 
-/// What [`build_engines`] made of one engine.
+/// What [`build_engine`] made of one engine.
 #[derive(Debug)]
 pub struct EngineFiles {
     /// The name of its folder, which names the files.
@@ -52,7 +52,11 @@ pub fn engine_folders(root: &Path) -> Result<Vec<PathBuf>, BuildError> {
 ///
 /// # Errors
 /// As [`build`], and when the `engine.toml` is missing or not for this contract.
-pub fn build_engines(folder: &Path, out: &Path) -> Result<EngineFiles, BuildError> {
+pub fn build_engine(
+    folder: &Path,
+    out: &Path,
+    announce: &dyn Fn(&str),
+) -> Result<EngineFiles, BuildError> {
     let folder = folder.canonicalize().map_err(io("open", folder))?;
     let name = folder
         .file_name()
@@ -60,7 +64,7 @@ pub fn build_engines(folder: &Path, out: &Path) -> Result<EngineFiles, BuildErro
         .unwrap_or_default();
     let manifest = read_manifest(&folder)?;
     std::fs::create_dir_all(out).map_err(io("create", out))?;
-    let Built { wasm, mut report } = build(&folder, Some(&out.join(".cache")))?;
+    let Built { wasm, mut report } = build(&folder, Some(&out.join(".cache")), announce)?;
 
     let files = |end: &str| out.join(format!("{name}.{end}"));
     let (component, compressed, toml) = (files("wasm"), files("wasm.zst"), files("toml"));

@@ -13,7 +13,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use crate::inputs::Inputs;
-use crate::report::Steps;
+use crate::report::{Announce, Steps};
 use crate::wasm::{add_adapter_realloc, merge_segments, pre_initialise};
 use crate::{BuildError, Built, CONTRACT, Report, cache, check_component, io};
 
@@ -25,14 +25,17 @@ const ARENA: [&str; 2] = ["nestor_arena_base", "nestor_arena_size"];
 /// The oldest Go that compiles reactors as the SDK needs them.
 const GO_NEEDED: &str = "Go 1.26 or later is needed to build a Go engine: install it, or set NESTOR_GO to its `go` program";
 
-pub(crate) fn build(folder: &Path, cache: Option<&Path>) -> Result<Built, BuildError> {
+pub(crate) fn build(
+    folder: &Path,
+    cache: Option<&Path>,
+    announce: Announce<'_>,
+) -> Result<Built, BuildError> {
     let key = key(folder)?;
     if let Some(built) = cache.and_then(|cache| cache::load(cache, &key)) {
         return Ok(built);
     }
-    let mut steps = Steps::start();
-    let core = compile(folder)?;
-    steps.done("compile", &core);
+    let mut steps = Steps::new(announce);
+    let core = steps.run("compile with Go", || compile(folder), Vec::as_slice)?;
     let built = componentize(&core, steps)?;
     if let Some(cache) = cache {
         cache::save(cache, &key, &built)?;
@@ -41,36 +44,46 @@ pub(crate) fn build(folder: &Path, cache: Option<&Path>) -> Result<Built, BuildE
 }
 
 /// All the steps after Go's own.
-fn componentize(core: &[u8], mut steps: Steps) -> Result<Built, BuildError> {
-    let merged = merge_segments(core)?;
-    steps.done("merge data segments", &merged);
-    let started = pre_initialise(&merged, PREPARE, &ARENA)?;
-    steps.done("pre-initialise", &started.wasm);
+fn componentize(core: &[u8], mut steps: Steps<'_>) -> Result<Built, BuildError> {
+    let merged = steps.run(
+        "merge data segments",
+        || merge_segments(core),
+        Vec::as_slice,
+    )?;
+    let started = steps.run(
+        "pre-initialise: start it once, freeze its memory",
+        || pre_initialise(&merged, PREPARE, &ARENA),
+        |started| started.wasm.as_slice(),
+    )?;
     let &[base, size] = started.answers.as_slice() else {
         unreachable!("as many answers as questions");
     };
-    let module = add_adapter_realloc(&started.wasm, base, size)?;
-    let mut module = merge_segments(&module)?;
-    steps.done("merge again, adapter's memory", &module);
+    let module = steps.run(
+        "add the adapter's memory, merge segments again",
+        || merge_segments(&add_adapter_realloc(&started.wasm, base, size)?),
+        Vec::as_slice,
+    )?;
+    let wasm = steps.run("make the component", || encode(module), Vec::as_slice)?;
+    let surface = check_component(&wasm)?;
+    let report = Report::new(&wasm, steps.finish(), surface);
+    Ok(Built { wasm, report })
+}
 
-    let encode = |e| BuildError::Componentize(format!("{e:#}"));
+/// Embeds the contract's world and makes the component, with the adapter.
+fn encode(mut module: Vec<u8>) -> Result<Vec<u8>, BuildError> {
+    let failed = |e| BuildError::Componentize(format!("{e:#}"));
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("engine.wit", CONTRACT).map_err(encode)?;
+    let package = resolve.push_str("engine.wit", CONTRACT).map_err(failed)?;
     let world = resolve
         .select_world(&[package], Some("engine"))
-        .map_err(encode)?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(encode)?;
-    let wasm = ComponentEncoder::default()
+        .map_err(failed)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(failed)?;
+    ComponentEncoder::default()
         .validate(true)
         .module(&module)
         .and_then(|encoder| encoder.adapter(ADAPTER_NAME, ADAPTER))
         .and_then(|mut encoder| encoder.encode())
-        .map_err(encode)?;
-    steps.done("componentize", &wasm);
-
-    let surface = check_component(&wasm)?;
-    let report = Report::new(&wasm, steps.finish(), surface);
-    Ok(Built { wasm, report })
+        .map_err(failed)
 }
 
 fn go() -> OsString {

@@ -28,7 +28,7 @@ pub mod wasm;
 use std::path::{Path, PathBuf};
 
 pub use contract::{Surface, check_component};
-pub use engines::{EngineFiles, build_engines, engine_folders};
+pub use engines::{EngineFiles, build_engine, engine_folders};
 pub use error::BuildError;
 pub(crate) use error::io;
 pub use pack::{compress, decompress};
@@ -79,17 +79,22 @@ impl Language {
     }
 }
 
-/// Builds the engine in `folder`. With a `cache` folder, a Go engine whose
-/// inputs did not change is taken from there; Rust has cargo's own.
+/// Builds the engine in `folder` and tells `announce` each step before it takes
+/// it. With a `cache` folder, a Go engine whose inputs did not change is taken
+/// from there; Rust has cargo's own.
 ///
 /// # Errors
 /// When the toolchain is missing or refuses the code, when the program fails
 /// while it is initialised, or when it imports what the contract does not allow.
-pub fn build(folder: &Path, cache: Option<&Path>) -> Result<Built, BuildError> {
+pub fn build(
+    folder: &Path,
+    cache: Option<&Path>,
+    announce: &dyn Fn(&str),
+) -> Result<Built, BuildError> {
     let folder = folder.canonicalize().map_err(io("open", folder))?;
     match Language::of(&folder)? {
-        Language::Go => golang::build(&folder, cache),
-        Language::Rust => rust::build(&folder),
+        Language::Go => golang::build(&folder, cache, announce),
+        Language::Rust => rust::build(&folder, announce),
     }
 }
 

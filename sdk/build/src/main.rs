@@ -90,7 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
             no_cache,
         } => {
             let cache = nestor_build::default_cache().filter(|_| !no_cache);
-            let mut built = nestor_build::build(&folder, cache.as_deref())?;
+            let mut built = nestor_build::build(&folder, cache.as_deref(), &announce(&folder))?;
             write(&out, &built.wasm)?;
             if let Some(path) = compress {
                 let packed = nestor_build::compress(&built.wasm)?;
@@ -118,7 +118,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 });
             }
             for folder in all.into_iter().chain(folders) {
-                let files = nestor_build::build_engines(&folder, &out)
+                let files = nestor_build::build_engine(&folder, &out, &announce(&folder))
                     .with_context(|| format!("building the engine in {}", folder.display()))?;
                 print!("{} {}", files.name, files.report);
             }
@@ -142,6 +142,16 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bindings { check: false, sdk } => nestor_build::bindings::write(&sdk)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says on stderr what is done to the engine in `folder`.
+fn announce(folder: &Path) -> impl Fn(&str) {
+    let name = folder
+        .file_name()
+        .unwrap_or(folder.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    move |step| eprintln!("{name}: {step}")
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

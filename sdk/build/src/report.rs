@@ -57,30 +57,15 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}{}",
-            self.digest,
-            if self.cached { " (cached)" } else { "" }
-        )?;
+        let cached = if self.cached { " (cached)" } else { "" };
+        writeln!(f, "{}{cached}", self.digest)?;
         for step in &self.steps {
-            let seconds = step.millis as f64 / 1e3;
-            writeln!(
-                f,
-                "  {:<34} {seconds:>7.1} s {:>12}",
-                step.name,
-                size(step.bytes)
-            )?;
+            let seconds = format!("{:.1} s", step.millis as f64 / 1e3);
+            row(f, &step.name, &seconds, step.bytes)?;
         }
-        writeln!(
-            f,
-            "  {:<34} {:>9} {:>12}",
-            "component",
-            "",
-            size(self.bytes)
-        )?;
+        row(f, "component", "", self.bytes)?;
         if let Some(bytes) = self.compressed_bytes {
-            writeln!(f, "  {:<34} {:>9} {:>12}", "compressed", "", size(bytes))?;
+            row(f, "compressed", "", bytes)?;
         }
         for import in &self.surface.imports {
             writeln!(f, "  imports {import}")?;
@@ -92,6 +77,10 @@ impl fmt::Display for Report {
     }
 }
 
+fn row(f: &mut fmt::Formatter<'_>, name: &str, time: &str, bytes: u64) -> fmt::Result {
+    writeln!(f, "  {name:<48} {time:>8} {:>10}", size(bytes))
+}
+
 fn size(bytes: u64) -> String {
     match bytes {
         0..100_000 => format!("{:.1} KB", bytes as f64 / 1e3),
@@ -99,28 +88,38 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// Collects steps with their times.
-pub(crate) struct Steps {
-    since: Instant,
+/// Told what a build is about to do.
+pub(crate) type Announce<'a> = &'a dyn Fn(&str);
+
+/// Runs steps and keeps their times.
+pub(crate) struct Steps<'a> {
     steps: Vec<Step>,
+    announce: Announce<'a>,
 }
 
-impl Steps {
-    pub(crate) fn start() -> Self {
-        Self {
-            since: Instant::now(),
-            steps: Vec::new(),
-        }
+impl<'a> Steps<'a> {
+    pub(crate) fn new(announce: Announce<'a>) -> Self {
+        let steps = Vec::new();
+        Self { steps, announce }
     }
 
-    /// Ends a step that left `wasm`.
-    pub(crate) fn done(&mut self, name: &str, wasm: &[u8]) {
+    /// Announces a step, runs it, and keeps its time and the size of what it
+    /// made.
+    pub(crate) fn run<T, E>(
+        &mut self,
+        name: &str,
+        step: impl FnOnce() -> Result<T, E>,
+        made: impl FnOnce(&T) -> &[u8],
+    ) -> Result<T, E> {
+        (self.announce)(name);
+        let since = Instant::now();
+        let result = step()?;
         self.steps.push(Step {
             name: name.to_owned(),
-            millis: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            bytes: wasm.len() as u64,
+            millis: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes: made(&result).len() as u64,
         });
-        self.since = Instant::now();
+        Ok(result)
     }
 
     pub(crate) fn finish(self) -> Vec<Step> {

@@ -6,15 +6,17 @@ use std::process::Stdio;
 
 use serde::Deserialize;
 
-use crate::report::Steps;
+use crate::report::{Announce, Steps};
 use crate::toolchain::{TARGET, wasm_toolchain};
 use crate::{BuildError, Built, Report, check_component, io};
 
-pub(crate) fn build(folder: &Path) -> Result<Built, BuildError> {
-    let mut steps = Steps::start();
-    let artefact = cargo_build(folder)?;
-    let wasm = std::fs::read(&artefact).map_err(io("read", &artefact))?;
-    steps.done("compile", &wasm);
+pub(crate) fn build(folder: &Path, announce: Announce<'_>) -> Result<Built, BuildError> {
+    let mut steps = Steps::new(announce);
+    let compile = || {
+        let artefact = cargo_build(folder)?;
+        std::fs::read(&artefact).map_err(io("read", &artefact))
+    };
+    let wasm = steps.run("compile with cargo", compile, Vec::as_slice)?;
     let surface = check_component(&wasm)?;
     let report = Report::new(&wasm, steps.finish(), surface);
     Ok(Built { wasm, report })

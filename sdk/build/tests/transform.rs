@@ -1,6 +1,8 @@
 //! The transformations together: a module written here goes through all of
 //! them and is then run.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use nestor_build::wasm::{PreInitError, add_adapter_realloc, merge_segments, pre_initialise};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function,

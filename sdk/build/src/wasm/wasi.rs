@@ -33,6 +33,7 @@ const MAX_STDERR: usize = 64 << 10;
 const SUCCESS: i32 = 0;
 const BADF: i32 = 8;
 const INVAL: i32 = 28;
+const NOTSUP: i32 = 58;
 
 /// State of the shim.
 pub(super) struct Wasi {
@@ -145,6 +146,10 @@ pub(super) fn link(linker: &mut Linker<Wasi>) -> Result<()> {
         },
     )?;
     linker.func_wrap(M, "fd_fdstat_get", fd_fdstat_get)?;
+    // Streams stay blocking, as with the adapter.
+    linker.func_wrap(M, "fd_fdstat_set_flags", |_: Guest<'_>, _: u32, _: u32| {
+        NOTSUP
+    })?;
     linker.func_wrap(M, "proc_exit", |_: Guest<'_>, code: u32| -> Result<()> {
         bail!("the program exited with status {code}")
     })?;
