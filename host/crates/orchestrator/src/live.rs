@@ -22,9 +22,8 @@ pub(crate) struct Progress {
 }
 
 impl Live {
-    pub(crate) fn new(record: Arc<RunRecord>, run: Run) -> Self {
+    pub(crate) fn new(run: Run) -> Self {
         Self {
-            record,
             run,
             progress: HashMap::new(),
         }

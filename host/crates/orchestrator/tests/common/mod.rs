@@ -1,0 +1,162 @@
+//! A host with fakes, whose clock jumps.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+use nestor_core::definition::JsonType;
+use nestor_core::engine::Features;
+use nestor_core::execution::Jitter;
+use nestor_core::ids::Timestamp;
+use nestor_core::ports::{EngineStatus, Store};
+use nestor_orchestrator::service::RequestMeta;
+use nestor_orchestrator::view::{DeploymentStatus, DeploymentView, ResourceView};
+use nestor_orchestrator::{Limits, Orchestrator, Parts, Surroundings};
+use nestor_store::MemoryStore;
+use nestor_testkit::{FakeEngines, MemoryCatalog, MemoryDelivery};
+
+/// A clock that jumps to whatever is waited for; no chance.
+#[derive(Debug, Default, Clone)]
+pub struct Clock {
+    since_start: Arc<AtomicU64>,
+}
+
+impl Clock {
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.since_start.load(Ordering::SeqCst))
+    }
+    pub fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).expect("a short test");
+        self.since_start.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+const START: u64 = 1_700_000_000_000;
+
+impl Surroundings for Clock {
+    fn now(&self) -> Timestamp {
+        Timestamp(START + self.since_start.load(Ordering::SeqCst))
+    }
+    fn jitter(&self) -> Jitter {
+        Jitter(0)
+    }
+    fn sleep_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let clock = self.clone();
+        Box::pin(async move {
+            // What can happen at once happens first.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            clock
+                .since_start
+                .fetch_max(at.0.saturating_sub(START), Ordering::SeqCst);
+        })
+    }
+}
+
+/// What outlives a restart.
+#[derive(Clone)]
+pub struct World {
+    pub store: Arc<dyn Store>,
+    pub engines: Arc<FakeEngines>,
+    pub catalog: Arc<MemoryCatalog>,
+    pub delivery: Arc<MemoryDelivery>,
+    pub clock: Clock,
+}
+
+impl World {
+    /// Definitions `db:1.0.0` (outputs endpoint, port), `app:1.0.0` (no
+    /// outputs) by engine `fake`, and `chart:1.0.0` by the rendering engine
+    /// `charts`.
+    pub fn new() -> Self {
+        let engines = FakeEngines::with(&["fake"]);
+        let render = Features {
+            render: true,
+            ..Features::default()
+        };
+        engines.add_with("charts", render, EngineStatus::Ready);
+        let catalog = MemoryCatalog::new();
+        catalog.add_simple(
+            "db:1.0.0",
+            "fake",
+            &[("endpoint", JsonType::String), ("port", JsonType::Integer)],
+        );
+        catalog.add_simple("app:1.0.0", "fake", &[]);
+        catalog.add_simple("chart:1.0.0", "charts", &[]);
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            engines: Arc::new(engines),
+            catalog: Arc::new(catalog),
+            delivery: Arc::new(MemoryDelivery::new()),
+            clock: Clock::default(),
+        }
+    }
+
+    /// A host on this world. Dropping it without `shutdown` is a crash.
+    pub async fn host(&self) -> Orchestrator {
+        let parts = Parts {
+            store: Arc::clone(&self.store),
+            engines: self.engines.clone(),
+            catalog: self.catalog.clone(),
+            delivery: self.delivery.clone(),
+            surroundings: Arc::new(self.clock.clone()),
+            limits: Limits::default(),
+        };
+        Orchestrator::start(parts).await.expect("starts")
+    }
+}
+
+/// A deployment `web` with these resources: name, catalogRef, config.
+pub fn web(resources: &[(&str, &str, Value)]) -> Value {
+    let resources: Vec<Value> = resources
+        .iter()
+        .map(|(name, reference, config)| json!({ "name": name, "catalogRef": reference, "config": config }))
+        .collect();
+    json!({ "id": "web", "composer": "team-alpha", "environment": "production", "resources": resources, "dependencies": [] })
+}
+
+/// `database` and an `app` that needs its endpoint.
+pub fn two() -> Value {
+    web(&[
+        ("database", "db:1.0.0", json!({ "size": 1 })),
+        (
+            "app",
+            "app:1.0.0",
+            json!({ "url": "${resources.database.outputs.endpoint}" }),
+        ),
+    ])
+}
+
+pub async fn post(host: &Orchestrator, body: &Value) -> u64 {
+    let body = serde_json::to_vec(body).expect("JSON");
+    host.submit(&body, RequestMeta::default())
+        .await
+        .expect("accepted")
+        .revision
+}
+
+/// Waits until the deployment has settled.
+pub async fn settle(host: &Orchestrator, id: &str) -> DeploymentView {
+    let mut events = host.events(id, None, false).await.expect("there");
+    while events.next().await.is_some() {}
+    host.get(id).await.expect("there")
+}
+
+pub async fn deploy(host: &Orchestrator, body: &Value) -> DeploymentView {
+    post(host, body).await;
+    settle(host, "web").await
+}
+
+pub fn resource<'a>(view: &'a DeploymentView, name: &str) -> &'a ResourceView {
+    view.resources
+        .iter()
+        .find(|r| r.name == name)
+        .expect("a resource of that name")
+}
+
+pub fn assert_status(view: &DeploymentView, status: DeploymentStatus) {
+    assert_eq!(view.status, status, "{view:#?}");
+}
