@@ -3,6 +3,9 @@
 /// Longer words are not compared: nobody mistypes 64 characters, and the
 /// comparison is quadratic.
 const MAX_COMPARED: usize = 64;
+/// More candidates are not looked at: a request with a hundred mistakes among
+/// ten thousand names must not cost seconds.
+const MAX_CANDIDATES: usize = 1000;
 
 /// The candidate that a mistyped word most likely stood for, if one is near
 /// enough to be worth saying: at most a third of its letters differ (a swap of
@@ -20,7 +23,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let mut best: Option<(usize, &'a str)> = None;
     let mut completion = None;
     let mut completions = 0;
-    for candidate in candidates {
+    for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
         let letters: Vec<char> = candidate
             .chars()
             .take(MAX_COMPARED + 1)
@@ -34,11 +37,10 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             completion = Some(candidate);
         }
         let allowed = (word.len().max(letters.len()) / 3).max(1);
-        let distance = distance(&word, &letters);
-        if distance <= allowed
-            && distance < word.len()
-            && best.is_none_or(|(least, _)| distance < least)
-        {
+        let Some(distance) = distance(&word, &letters, allowed) else {
+            continue;
+        };
+        if distance < word.len() && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
     }
@@ -79,8 +81,12 @@ pub fn shortened(text: &str, max: usize) -> String {
     }
 }
 
-/// Optimal string alignment: insert, delete, replace, swap neighbours.
-fn distance(a: &[char], b: &[char]) -> usize {
+/// Optimal string alignment (insert, delete, replace, swap neighbours), if it
+/// is at most `max`.
+fn distance(a: &[char], b: &[char], max: usize) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > max {
+        return None;
+    }
     let mut two_back = vec![0; b.len() + 1];
     let mut previous: Vec<usize> = (0..=b.len()).collect();
     let mut current = vec![0; b.len() + 1];
@@ -95,8 +101,11 @@ fn distance(a: &[char], b: &[char]) -> usize {
         }
         std::mem::swap(&mut two_back, &mut previous);
         std::mem::swap(&mut previous, &mut current);
+        if previous.iter().chain(&two_back).all(|&least| least > max) {
+            return None;
+        }
     }
-    previous[b.len()]
+    Some(previous[b.len()]).filter(|&distance| distance <= max)
 }
 
 /// Escapes one step of a JSON pointer (RFC 6901).

@@ -72,26 +72,46 @@ impl Item {
     pub(super) fn from_toml(text: &str) -> Result<Self, Problem> {
         if text.len() > MAX_BYTES {
             let message = format!("has {} bytes; at most {MAX_BYTES} are allowed", text.len());
-            return Err(Problem { line: None, key: String::new(), message });
+            return Err(Problem {
+                line: None,
+                key: String::new(),
+                message,
+            });
         }
-        let line_at = |offset: usize| Some(text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1);
+        let line_at = |offset: usize| {
+            Some(
+                text.as_bytes()[..offset.min(text.len())]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    + 1,
+            )
+        };
         let table = DeTable::parse(text).map_err(|error| Problem {
             line: error.span().and_then(|span| line_at(span.start)),
             key: String::new(),
             message: format!("not TOML: {}", error.message()),
         })?;
-        Ok(Self { line: Some(1), node: table_of(table.get_ref(), &line_at) })
+        Ok(Self {
+            line: Some(1),
+            node: table_of(table.get_ref(), &line_at),
+        })
     }
 
     /// Takes a document that was JSON or YAML.
     pub(super) fn from_json(value: &Value) -> Self {
         let node = match value {
             Value::String(text) => Node::Text(text.clone()),
-            Value::Number(number) => number.as_i64().map_or(Node::Other("a fraction"), Node::Integer),
+            Value::Number(number) => number
+                .as_i64()
+                .map_or(Node::Other("a fraction"), Node::Integer),
             Value::Array(items) => Node::List(items.iter().map(Self::from_json).collect()),
-            Value::Object(entries) => {
-                Node::Table(entries.iter().map(|(key, v)| (key.clone(), None, Self::from_json(v))).collect())
-            }
+            Value::Object(entries) => Node::Table(
+                entries
+                    .iter()
+                    .map(|(key, v)| (key.clone(), None, Self::from_json(v)))
+                    .collect(),
+            ),
             Value::Bool(_) => Node::Other("true or false"),
             Value::Null => Node::Other("nothing"),
         };
@@ -130,14 +150,18 @@ impl Item {
     }
 
     pub(super) fn texts(&self) -> Result<Vec<&str>, String> {
-        self.list()?.iter().map(|item| item.text().map_err(|e| format!("each element {e}"))).collect()
+        self.list()?
+            .iter()
+            .map(|item| item.text().map_err(|e| format!("each element {e}")))
+            .collect()
     }
 }
 
 type LineAt<'a> = &'a dyn Fn(usize) -> Option<usize>;
 
 fn table_of(table: &DeTable<'_>, line_at: LineAt<'_>) -> Node {
-    let entry = |key: &toml::Spanned<std::borrow::Cow<'_, str>>, value: &toml::Spanned<DeValue<'_>>| {
+    let entry = |key: &toml::Spanned<std::borrow::Cow<'_, str>>,
+                 value: &toml::Spanned<DeValue<'_>>| {
         let line = line_at(key.span().start);
         (key.get_ref().to_string(), line, item_of(value, line_at))
     };
@@ -151,13 +175,18 @@ fn item_of(value: &toml::Spanned<DeValue<'_>>, line_at: LineAt<'_>) -> Item {
         DeValue::String(text) => Node::Text(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Node::Other("a number beyond 64 bits"), Node::Integer),
-        DeValue::Array(items) => Node::List(items.iter().map(|item| item_of(item, line_at)).collect()),
+        DeValue::Array(items) => {
+            Node::List(items.iter().map(|item| item_of(item, line_at)).collect())
+        }
         DeValue::Table(table) => table_of(table, line_at),
         DeValue::Float(_) => Node::Other("a fraction"),
         DeValue::Boolean(_) => Node::Other("true or false"),
         DeValue::Datetime(_) => Node::Other("a date"),
     };
-    Item { line: line_at(value.span().start), node }
+    Item {
+        line: line_at(value.span().start),
+        node,
+    }
 }
 
 /// Collects problems; reading goes on so that all are found.
@@ -171,12 +200,19 @@ impl Problems {
         }
     }
 
-    pub(super) fn into_result<T>(mut self, file: &str, value: Option<T>) -> Result<T, ManifestError> {
+    pub(super) fn into_result<T>(
+        mut self,
+        file: &str,
+        value: Option<T>,
+    ) -> Result<T, ManifestError> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => {
                 self.0.sort_by_key(|problem| problem.line);
-                Err(ManifestError { file: file.to_owned(), problems: self.0 })
+                Err(ManifestError {
+                    file: file.to_owned(),
+                    problems: self.0,
+                })
             }
         }
     }
@@ -191,17 +227,37 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The table at a path; unknown keys and a value that is no table are problems.
-    pub(super) fn new(item: &'a Item, path: String, known: &[&str], problems: &mut Problems) -> Option<Self> {
+    pub(super) fn new(
+        item: &'a Item,
+        path: String,
+        known: &[&str],
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let Node::Table(entries) = &item.node else {
-            problems.add(item.line, path, format!("must be a table, not {}", item.type_name()));
+            problems.add(
+                item.line,
+                path,
+                format!("must be a table, not {}", item.type_name()),
+            );
             return None;
         };
-        let section = Self { path, line: item.line, entries };
+        let section = Self {
+            path,
+            line: item.line,
+            entries,
+        };
         for (key, line, _) in entries {
             if !known.contains(&key.as_str()) {
                 let hint = did_you_mean(key, known.iter().copied());
-                let message = format!("unknown key{hint} Known are {}.", listed(known.iter().copied()));
-                let message = if hint.is_empty() { message.replacen("unknown key", "unknown key.", 1) } else { message };
+                let message = format!(
+                    "unknown key{hint} Known are {}.",
+                    listed(known.iter().copied())
+                );
+                let message = if hint.is_empty() {
+                    message.replacen("unknown key", "unknown key.", 1)
+                } else {
+                    message
+                };
                 problems.add(*line, section.key(key), message);
             }
         }
@@ -210,12 +266,19 @@ impl<'a> Section<'a> {
 
     /// A key as problems name it.
     pub(super) fn key(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// The value of a key and its line.
     pub(super) fn get(&self, key: &str) -> Option<(&'a Item, Option<usize>)> {
-        self.entries.iter().find(|(name, _, _)| name == key).map(|(_, line, item)| (item, *line))
+        self.entries
+            .iter()
+            .find(|(name, _, _)| name == key)
+            .map(|(_, line, item)| (item, *line))
     }
 
     /// The value of a key, parsed; a problem when it is there and wrong.
@@ -226,7 +289,9 @@ impl<'a> Section<'a> {
         parse: impl FnOnce(&'a Item) -> Result<T, String>,
     ) -> Option<T> {
         let (item, line) = self.get(key)?;
-        parse(item).map_err(|message| problems.add(line, self.key(key), message)).ok()
+        parse(item)
+            .map_err(|message| problems.add(line, self.key(key), message))
+            .ok()
     }
 
     /// The value of a key, parsed; a problem when it is wrong or not there.
@@ -251,9 +316,20 @@ impl<'a> Section<'a> {
     ) -> impl Iterator<Item = (&'a Item, String, Option<usize>)> + use<'a> {
         let items = self.read(key, problems, |item| {
             let items = item.list()?;
-            if items.len() > max { Err(format!("has {} entries; at most {max} are allowed", items.len())) } else { Ok(items) }
+            if items.len() > max {
+                Err(format!(
+                    "has {} entries; at most {max} are allowed",
+                    items.len()
+                ))
+            } else {
+                Ok(items)
+            }
         });
         let path = self.key(key);
-        items.unwrap_or(&[]).iter().enumerate().map(move |(i, item)| (item, format!("{path}[{i}]"), item.line))
+        items
+            .unwrap_or(&[])
+            .iter()
+            .enumerate()
+            .map(move |(i, item)| (item, format!("{path}[{i}]"), item.line))
     }
 }

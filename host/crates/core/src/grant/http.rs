@@ -39,7 +39,8 @@ impl HttpRule {
     /// When a rule names none.
     pub const DEFAULT_METHODS: [&str; 2] = ["GET", "HEAD"];
     /// The methods of RFC 9110 and 5789 but CONNECT and TRACE, which are for proxies.
-    pub const KNOWN_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+    pub const KNOWN_METHODS: [&str; 7] =
+        ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
     /// Whether a request is of this rule. The path must be normalised: decoded
     /// once, without `.`, `..` and `//`.
@@ -144,7 +145,9 @@ impl Origin {
     /// Whether everything that goes to `narrower` goes here too.
     #[must_use]
     pub fn covers(&self, narrower: &Self) -> bool {
-        self.scheme == narrower.scheme && self.port == narrower.port && self.host.covers(&narrower.host)
+        self.scheme == narrower.scheme
+            && self.port == narrower.port
+            && self.host.covers(&narrower.host)
     }
 }
 
@@ -168,7 +171,9 @@ impl HostPattern {
 }
 
 fn is_below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')).is_some_and(|label| !label.is_empty())
+    host.strip_suffix(domain)
+        .and_then(|rest| rest.strip_suffix('.'))
+        .is_some_and(|label| !label.is_empty())
 }
 
 impl FromStr for Origin {
@@ -190,11 +195,18 @@ impl FromStr for Origin {
             return Err(bad("it must end after the host and port"));
         }
         let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
-            let (host, port) = bracketed.split_once(']').ok_or_else(|| bad("the [ has no ]"))?;
-            let address: std::net::Ipv6Addr = host.parse().map_err(|_| bad("between [ and ] must be an IPv6 address"))?;
+            let (host, port) = bracketed
+                .split_once(']')
+                .ok_or_else(|| bad("the [ has no ]"))?;
+            let address: std::net::Ipv6Addr = host
+                .parse()
+                .map_err(|_| bad("between [ and ] must be an IPv6 address"))?;
             let port = match port {
                 "" => None,
-                port => Some(port.strip_prefix(':').ok_or_else(|| bad("after ] comes the port"))?),
+                port => Some(
+                    port.strip_prefix(':')
+                        .ok_or_else(|| bad("after ] comes the port"))?,
+                ),
             };
             (HostPattern::Exact(address.to_string()), port)
         } else {
@@ -233,28 +245,42 @@ fn host_pattern(text: &str) -> Result<HostPattern, String> {
     let label_ok = |label: &&str| {
         !label.is_empty()
             && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if !labels.iter().all(label_ok) {
-        return Err("the host must be a name in lower-case ASCII letters, digits and '-', or an IP address".into());
+        return Err(
+            "the host must be a name in lower-case ASCII letters, digits and '-', or an IP address"
+                .into(),
+        );
     }
-    if labels.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x")) {
+    if labels
+        .last()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x"))
+    {
         return Err("the host looks like a number; write an IPv4 address as four numbers".into());
     }
     if below && labels.len() < 2 {
         return Err("a wildcard must stand below a domain of at least two parts".into());
     }
     let name = name.to_owned();
-    Ok(if below { HostPattern::Below(name) } else { HostPattern::Exact(name) })
+    Ok(if below {
+        HostPattern::Below(name)
+    } else {
+        HostPattern::Exact(name)
+    })
 }
 
 impl PathPattern {
     /// Whether a normalised path is of this pattern.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        let Some(path) = path.strip_prefix('/') else { return false };
+        let Some(path) = path.strip_prefix('/') else {
+            return false;
+        };
         let mut segments = path.split('/');
         for pattern in &self.segments {
             match (pattern, segments.next()) {
@@ -271,14 +297,22 @@ impl PathPattern {
     #[must_use]
     pub fn covers(&self, narrower: &Self) -> bool {
         let (own, theirs) = (self.segments.len(), narrower.segments.len());
-        let length_fits = if self.open { theirs >= own } else { theirs == own && !narrower.open };
+        let length_fits = if self.open {
+            theirs >= own
+        } else {
+            theirs == own && !narrower.open
+        };
         length_fits
-            && self.segments.iter().zip(&narrower.segments).all(|(wide, narrow)| match (wide, narrow) {
-                (Segment::Any, Segment::Any) => true,
-                (Segment::Any, Segment::Exact(text)) => !text.is_empty(),
-                (Segment::Exact(a), Segment::Exact(b)) => a == b,
-                (Segment::Exact(_), Segment::Any) => false,
-            })
+            && self
+                .segments
+                .iter()
+                .zip(&narrower.segments)
+                .all(|(wide, narrow)| match (wide, narrow) {
+                    (Segment::Any, Segment::Any) => true,
+                    (Segment::Any, Segment::Exact(text)) => !text.is_empty(),
+                    (Segment::Exact(a), Segment::Exact(b)) => a == b,
+                    (Segment::Exact(_), Segment::Any) => false,
+                })
     }
 }
 
@@ -287,7 +321,9 @@ impl FromStr for PathPattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shown = crate::text::shortened(text, 80);
-        let Some(path) = text.strip_prefix('/') else { return Err(format!("{shown:?} must begin with '/'")) };
+        let Some(path) = text.strip_prefix('/') else {
+            return Err(format!("{shown:?} must begin with '/'"));
+        };
         let mut parts: Vec<&str> = path.split('/').collect();
         let open = parts.last() == Some(&"**");
         if open {
@@ -297,10 +333,20 @@ impl FromStr for PathPattern {
         for part in parts {
             segments.push(match part {
                 "*" => Segment::Any,
-                "**" => return Err(format!("{shown:?} has \"**\" before its end; it may only be the last segment")),
-                "." | ".." => return Err(format!("{shown:?} must be written without '.' and '..'")),
-                _ if part.contains(['*', '?', '#', '%', '\\']) || part.bytes().any(|b| b <= b' ' || b == 0x7f) => {
-                    return Err(format!("{shown:?}: a segment is '*' or text without * ? # % \\ and spaces"));
+                "**" => {
+                    return Err(format!(
+                        "{shown:?} has \"**\" before its end; it may only be the last segment"
+                    ));
+                }
+                "." | ".." => {
+                    return Err(format!("{shown:?} must be written without '.' and '..'"));
+                }
+                _ if part.contains(['*', '?', '#', '%', '\\'])
+                    || part.bytes().any(|b| b <= b' ' || b == 0x7f) =>
+                {
+                    return Err(format!(
+                        "{shown:?}: a segment is '*' or text without * ? # % \\ and spaces"
+                    ));
                 }
                 _ => Segment::Exact(part.to_owned()),
             });

@@ -103,9 +103,14 @@ impl Manifest {
     #[must_use]
     pub fn default_for(id: EngineId) -> Self {
         Self {
-            id: ComponentId { vendor: None, name: id },
+            id: ComponentId {
+                vendor: None,
+                name: id,
+            },
             version: semver::Version::new(0, 0, 0),
-            world: CONTRACT.parse().expect("the host's own contract is one that it serves"),
+            world: CONTRACT
+                .parse()
+                .expect("the host's own contract is one that it serves"),
             capabilities: Capabilities::default(),
         }
     }
@@ -135,8 +140,16 @@ impl Capabilities {
     /// The rule for `/work`; the default one when there is none.
     #[must_use]
     pub fn checkout(&self) -> FsRule {
-        let default = FsRule { source: FsSource::Checkout, mode: FsMode::ReadWrite, quota: DEFAULT_CHECKOUT_QUOTA };
-        self.fs.iter().find(|rule| rule.source == FsSource::Checkout).cloned().unwrap_or(default)
+        let default = FsRule {
+            source: FsSource::Checkout,
+            mode: FsMode::ReadWrite,
+            quota: DEFAULT_CHECKOUT_QUOTA,
+        };
+        self.fs
+            .iter()
+            .find(|rule| rule.source == FsSource::Checkout)
+            .cloned()
+            .unwrap_or(default)
     }
 
     /// In words for the API: the keys of `engine.toml`, everything spelled out.
@@ -234,9 +247,17 @@ impl FromStr for ComponentId {
             Some((vendor, name)) => (Some(vendor), name),
             None => (None, text),
         };
-        let label = |text: &str| EngineId::new(text).map_err(|e| format!("{e}; write 'name' or 'vendor/name'"));
-        let vendor = vendor.map(label).transpose()?.map(|vendor| vendor.to_string());
-        Ok(Self { vendor, name: label(name)? })
+        let label = |text: &str| {
+            EngineId::new(text).map_err(|e| format!("{e}; write 'name' or 'vendor/name'"))
+        };
+        let vendor = vendor
+            .map(label)
+            .transpose()?
+            .map(|vendor| vendor.to_string());
+        Ok(Self {
+            vendor,
+            name: label(name)?,
+        })
     }
 }
 
@@ -255,21 +276,35 @@ impl FromStr for World {
     /// Parses a world and refuses what this host does not serve: another
     /// package, or a version that is not compatible with [`CONTRACT`].
     fn from_str(text: &str) -> Result<Self, String> {
-        let (known, own) = CONTRACT.split_once('@').expect("the contract has a version");
+        let (known, own) = CONTRACT
+            .split_once('@')
+            .expect("the contract has a version");
         let own: semver::Version = own.parse().expect("the contract's version is one");
         let shown = crate::text::shortened(text, 80);
         let Some((world, version)) = text.split_once('@') else {
-            return Err(format!("{shown:?} has no version; this host speaks {CONTRACT:?}"));
+            return Err(format!(
+                "{shown:?} has no version; this host speaks {CONTRACT:?}"
+            ));
         };
         if world != known {
-            return Err(format!("{shown:?} is not a world of this host; it speaks {CONTRACT:?}"));
+            return Err(format!(
+                "{shown:?} is not a world of this host; it speaks {CONTRACT:?}"
+            ));
         }
-        let version: semver::Version =
-            version.parse().map_err(|e| format!("{shown:?} has no version such as 0.1.0 ({e}); this host speaks {CONTRACT:?}"))?;
-        let compatible = version.major == own.major && (own.major > 0 || version.minor == own.minor);
+        let version: semver::Version = version.parse().map_err(|e| {
+            format!("{shown:?} has no version such as 0.1.0 ({e}); this host speaks {CONTRACT:?}")
+        })?;
+        let compatible =
+            version.major == own.major && (own.major > 0 || version.minor == own.minor);
         if !compatible {
-            let advice = if version > own { "a newer host, or build the engine against the contract of this one" } else { "an engine built against the contract of this host" };
-            return Err(format!("speaks contract {version}, and this host {own}: use {advice}"));
+            let advice = if version > own {
+                "a newer host, or build the engine against the contract of this one"
+            } else {
+                "an engine built against the contract of this host"
+            };
+            return Err(format!(
+                "speaks contract {version}, and this host {own}: use {advice}"
+            ));
         }
         Ok(Self { version })
     }
@@ -277,7 +312,9 @@ impl FromStr for World {
 
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (known, _) = CONTRACT.split_once('@').expect("the contract has a version");
+        let (known, _) = CONTRACT
+            .split_once('@')
+            .expect("the contract has a version");
         write!(f, "{known}@{}", self.version)
     }
 }

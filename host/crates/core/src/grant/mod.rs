@@ -15,10 +15,12 @@ mod tool;
 
 pub use document::{ManifestError, Problem};
 pub use effective::{Grant, MissingGrant, effective};
-pub use http::{Addresses, AuthScheme, HostPattern, HttpAuth, HttpRule, Origin, PathPattern, Redirects, Scheme};
+pub use http::{
+    Addresses, AuthScheme, HostPattern, HttpAuth, HttpRule, Origin, PathPattern, Redirects, Scheme,
+};
 pub use limits::Limits;
 pub use manifest::{
-    CONTRACT, Capabilities, ComponentId, DEFAULT_CHECKOUT_QUOTA, DEFAULT_KV_QUOTA, FsMode, FsRule, FsSource,
-    MAX_CHECKOUT_QUOTA, MAX_KV_QUOTA, Manifest, World,
+    CONTRACT, Capabilities, ComponentId, DEFAULT_CHECKOUT_QUOTA, DEFAULT_KV_QUOTA, FsMode, FsRule,
+    FsSource, MAX_CHECKOUT_QUOTA, MAX_KV_QUOTA, Manifest, World,
 };
 pub use tool::{ArgPattern, EnvRule, ToolRule};

@@ -27,7 +27,9 @@ impl ToolRule {
     /// Whether a variable may be set to a value.
     #[must_use]
     pub fn allows_env(&self, name: &str, value: &str) -> bool {
-        self.env.iter().any(|rule| rule.name == name && rule.value.as_ref().is_none_or(|fixed| fixed == value))
+        self.env
+            .iter()
+            .any(|rule| rule.name == name && rule.value.as_ref().is_none_or(|fixed| fixed == value))
     }
 }
 
@@ -69,7 +71,11 @@ impl ArgPattern {
     /// A sentence that says which element is wrong.
     pub fn new<S: AsRef<str>>(pattern: &[S]) -> Result<Self, String> {
         if pattern.len() > Self::MAX_ELEMENTS {
-            return Err(format!("has {} elements; at most {} are allowed", pattern.len(), Self::MAX_ELEMENTS));
+            return Err(format!(
+                "has {} elements; at most {} are allowed",
+                pattern.len(),
+                Self::MAX_ELEMENTS
+            ));
         }
         let (open, fixed) = match pattern.split_last() {
             Some((last, fixed)) if last.as_ref() == "**" => (true, fixed),
@@ -95,8 +101,17 @@ impl ArgPattern {
     /// Whether these arguments are of this pattern.
     #[must_use]
     pub fn matches<S: AsRef<str>>(&self, args: &[S]) -> bool {
-        let length_fits = if self.open { args.len() >= self.elements.len() } else { args.len() == self.elements.len() };
-        length_fits && self.elements.iter().zip(args).all(|(element, arg)| element.matches(arg.as_ref()))
+        let length_fits = if self.open {
+            args.len() >= self.elements.len()
+        } else {
+            args.len() == self.elements.len()
+        };
+        length_fits
+            && self
+                .elements
+                .iter()
+                .zip(args)
+                .all(|(element, arg)| element.matches(arg.as_ref()))
     }
 
     /// The pattern as `engine.toml` writes it.
@@ -113,8 +128,17 @@ impl ArgPattern {
     #[must_use]
     pub fn covers(&self, narrower: &Self) -> bool {
         let (own, theirs) = (self.elements.len(), narrower.elements.len());
-        let length_fits = if self.open { theirs >= own } else { theirs == own && !narrower.open };
-        length_fits && self.elements.iter().zip(&narrower.elements).all(|(wide, narrow)| wide.covers(narrow))
+        let length_fits = if self.open {
+            theirs >= own
+        } else {
+            theirs == own && !narrower.open
+        };
+        length_fits
+            && self
+                .elements
+                .iter()
+                .zip(&narrower.elements)
+                .all(|(wide, narrow)| wide.covers(narrow))
     }
 }
 
@@ -130,7 +154,9 @@ impl Element {
         match (self, narrower) {
             (Self::Exact(a), Self::Exact(b)) => a == b,
             (Self::Exact(_), Self::Prefix(_)) => false,
-            (Self::Prefix(prefix), Self::Exact(text) | Self::Prefix(text)) => text.starts_with(prefix.as_str()),
+            (Self::Prefix(prefix), Self::Exact(text) | Self::Prefix(text)) => {
+                text.starts_with(prefix.as_str())
+            }
         }
     }
 }
@@ -138,7 +164,11 @@ impl Element {
 /// As `engine.toml` writes it: `["plan", "-out=*"]`.
 impl fmt::Display for ArgPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.elements().iter().map(|element| format!("{element:?}")).collect();
+        let all: Vec<String> = self
+            .elements()
+            .iter()
+            .map(|element| format!("{element:?}"))
+            .collect();
         write!(f, "[{}]", all.join(", "))
     }
 }

@@ -19,7 +19,11 @@ impl Definitions {
     }
 
     /// Records an answer; a later one for the same reference wins.
-    pub fn insert(&mut self, reference: &CatalogRef, answer: Result<Arc<Definition>, CatalogError>) {
+    pub fn insert(
+        &mut self,
+        reference: &CatalogRef,
+        answer: Result<Arc<Definition>, CatalogError>,
+    ) {
         self.0.insert(reference.to_string(), answer);
     }
 

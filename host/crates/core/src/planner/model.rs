@@ -90,7 +90,8 @@ impl PlannedResource {
     #[must_use]
     pub fn declared_outputs_json(&self) -> Value {
         let outputs = self.declared_outputs.iter().map(|(name, o)| {
-            let declared = serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
+            let declared =
+                serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
             (name.to_string(), declared)
         });
         Value::Object(outputs.collect())

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ids::{ComposerId, DefinitionName, DeploymentId, EngineId, EnvironmentName, ResourceName};
+use crate::ids::{
+    ComposerId, DefinitionName, DeploymentId, EngineId, EnvironmentName, ResourceName,
+};
 
 /// A deployment as requested. Parsed by [`super::parse`]; every name in it is
 /// well-formed and resource names are unique, but references and dependencies
@@ -174,7 +176,9 @@ impl FromStr for CatalogRef {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((name, version)) = text.split_once(':') else {
-            return Err(format!("{text:.80?} is not 'name:version', such as 'aws-rds-mysql:1.0.0' or 'aws-rds-mysql:^1.2'"));
+            return Err(format!(
+                "{text:.80?} is not 'name:version', such as 'aws-rds-mysql:1.0.0' or 'aws-rds-mysql:^1.2'"
+            ));
         };
         let name = DefinitionName::new(name).map_err(|e| e.to_string())?;
         let version = match semver::Version::parse(version) {

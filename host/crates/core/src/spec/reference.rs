@@ -90,7 +90,9 @@ impl Template {
                 };
                 references += 1;
                 if references > MAX_REFERENCES_PER_TEXT {
-                    return Err(error(format!("a text may hold at most {MAX_REFERENCES_PER_TEXT} references")));
+                    return Err(error(format!(
+                        "a text may hold at most {MAX_REFERENCES_PER_TEXT} references"
+                    )));
                 }
                 let reference = inner[..end].parse().map_err(error)?;
                 if !literal.is_empty() {
@@ -149,31 +151,46 @@ impl FromStr for Reference {
             ["deployment", "revision"] => Ok(Self::Revision),
             ["resources", resource, "outputs", output, path @ ..] => {
                 if path.len() > MAX_REFERENCE_PATH {
-                    return Err(format!("at most {MAX_REFERENCE_PATH} keys may stand behind an output"));
+                    return Err(format!(
+                        "at most {MAX_REFERENCE_PATH} keys may stand behind an output"
+                    ));
                 }
                 let resource = ResourceName::new(resource).map_err(|e| e.to_string())?;
                 let output = OutputName::new(output).map_err(|e| e.to_string())?;
                 if let Some(bad) = path.iter().find(|key| !is_key(key)) {
-                    return Err(format!("{bad:.80?} is not a key or index: use letters, digits, '_' and '-'"));
+                    return Err(format!(
+                        "{bad:.80?} is not a key or index: use letters, digits, '_' and '-'"
+                    ));
                 }
-                Ok(Self::Output { resource, output, path: path.iter().map(|&key| key.to_owned()).collect() })
+                Ok(Self::Output {
+                    resource,
+                    output,
+                    path: path.iter().map(|&key| key.to_owned()).collect(),
+                })
             }
-            ["resources", ..] => {
-                Err(format!("{inner:.80?} is not complete: write ${{resources.<name>.outputs.<output>}}"))
-            }
+            ["resources", ..] => Err(format!(
+                "{inner:.80?} is not complete: write ${{resources.<name>.outputs.<output>}}"
+            )),
             _ => Err(format!("{inner:.80?} is not a reference: {FORMS}")),
         }
     }
 }
 
 fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Output { resource, output, path } => {
+            Self::Output {
+                resource,
+                output,
+                path,
+            } => {
                 write!(f, "resources.{resource}.outputs.{output}")?;
                 path.iter().try_for_each(|key| write!(f, ".{key}"))
             }
