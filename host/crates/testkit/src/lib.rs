@@ -5,10 +5,12 @@
 //! | [`engines`] | [`FakeEngines`]: engines with scripted behaviour and a world of their own |
 //! | [`catalog`] | [`MemoryCatalog`]: definitions from code |
 //! | [`delivery`] | [`MemoryDelivery`]: GitOps delivery without Git |
+//! | [`store`] | what every adapter of the Store port must do |
 
 pub mod catalog;
 pub mod delivery;
 pub mod engines;
+pub mod store;
 
 pub use catalog::MemoryCatalog;
 pub use delivery::MemoryDelivery;
