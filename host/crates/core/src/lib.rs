@@ -9,6 +9,7 @@
 //! | [`ids`] | which names exist at all |
 //! | [`spec`] | whether a request is a deployment |
 //! | [`definition`] | what the catalog offers |
+//! | [`schema`] | which configs a definition takes |
 //! | [`planner`] | what to run, in which order |
 //! | [`execution`] | what happens next in a run |
 //! | [`grant`] | what an engine may do |
@@ -23,6 +24,7 @@ pub mod grant;
 pub mod ids;
 pub mod planner;
 pub mod ports;
+pub mod schema;
 pub mod spec;
 pub mod text;
 pub mod units;

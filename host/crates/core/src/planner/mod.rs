@@ -11,6 +11,7 @@ pub mod graph;
 mod model;
 mod plan;
 mod resolve;
+mod select;
 
 pub use definitions::{Definitions, catalog_refs};
 pub use model::{ExecutionPlan, PlannedEdge, PlannedResource};
