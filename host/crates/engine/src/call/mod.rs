@@ -1,0 +1,235 @@
+//! One call: a fresh store and instance, in a task of its own, within limits.
+
+mod cpu;
+mod limiter;
+mod state;
+mod stderr;
+pub(crate) mod stop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nestor_core::engine::EngineError;
+use nestor_core::ports::{Function, Reply};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tracing::Instrument;
+use wasmtime::{Store, UpdateDeadline};
+
+pub(crate) use state::{CallState, MAX_RESOURCES, Surroundings};
+
+use crate::bindings::EnginePre;
+use crate::bindings::nestor::engine::types as wit;
+use crate::convert::{self, Description, Reader};
+use crate::runtime::Runtime;
+use cpu::{Meter, Metered};
+use stderr::Tail;
+use stop::Stop;
+
+/// Ticks of the epoch until a running guest is looked at.
+const TICKS: u64 = 1;
+/// What a guest may hand over in one host call, at least: a file or a value of
+/// its store. Answers may be larger when `output_bytes` says so.
+const MIN_HANDOVER: u64 = 4 << 20;
+/// Lists and records around the bytes that are counted.
+const HANDOVER_ROOM: u64 = 1 << 20;
+/// After this in the queue the host is too busy; the caller comes back later.
+const MAX_QUEUE: Duration = Duration::from_secs(300);
+/// When to come back then.
+const RETRY_WHEN_BUSY: Duration = Duration::from_secs(5);
+
+/// What is asked of the guest.
+pub(crate) enum Question {
+    Describe,
+    Check,
+    About(Function, wit::Context, Box<wit::Request>),
+}
+
+/// What it answered.
+pub(crate) enum Answer {
+    Description(Description),
+    Healthy,
+    Reply(Reply),
+}
+
+impl Question {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Describe => "describe",
+            Self::Check => "check",
+            Self::About(function, ..) => function.as_str(),
+        }
+    }
+}
+
+/// Bounds of this call; the grant's, or tighter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) cpu: Duration,
+    pub(crate) wall: Duration,
+}
+
+/// Waits for its turn: first among the calls of this engine, then among all.
+pub(crate) async fn slot(
+    runtime: &Runtime,
+    engine_slots: &Arc<Semaphore>,
+) -> Result<impl Sized + Send + use<>, EngineError> {
+    let wait = async {
+        let own = Arc::clone(engine_slots).acquire_owned().await;
+        let shared = Arc::clone(&runtime.slots).acquire_owned().await;
+        (own, shared)
+    };
+    match tokio::time::timeout(MAX_QUEUE, wait).await {
+        Ok((Ok(own), Ok(shared))) => Ok((own, shared)),
+        Ok(_) => Err(EngineError::Unavailable {
+            message: "the host is shutting down".into(),
+            retry_after: None,
+        }),
+        Err(_) => Err(EngineError::Unavailable {
+            message: format!(
+                "the engine was busy for {MAX_QUEUE:?}; the host runs no more calls at once"
+            ),
+            retry_after: Some(RETRY_WHEN_BUSY),
+        }),
+    }
+}
+
+/// Asks in a task of its own: a panic of the host ends that task and nothing
+/// else, and so does dropping this future.
+pub(crate) async fn ask(
+    runtime: &Arc<Runtime>,
+    pre: EnginePre<CallState>,
+    around: Surroundings,
+    bounds: Bounds,
+    question: Question,
+) -> Result<Answer, EngineError> {
+    let runtime = Arc::clone(runtime);
+    let engine = around.engine.clone();
+    let work = async move { run(&runtime, &pre, around, bounds, question).await };
+    let task = tokio::spawn(work.in_current_span());
+    let _abort = AbortOnDrop(task.abort_handle());
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%engine, %error, "a call failed inside the host");
+        Err(EngineError::Trapped(
+            "the host failed inside the call; its log says how".into(),
+        ))
+    })
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn run(
+    runtime: &Runtime,
+    pre: &EnginePre<CallState>,
+    around: Surroundings,
+    bounds: Bounds,
+    question: Question,
+) -> Result<Answer, EngineError> {
+    let output_limit = around.grant.limits().output_bytes;
+    let stderr = Tail::default();
+    let state = CallState::new(around, stderr.clone())
+        .map_err(|e| EngineError::Failed(format!("the call's folders cannot be opened: {e:#}")))?;
+    let meter = Meter::new(bounds.cpu);
+    let mut store = store(runtime, state, Arc::clone(&meter), output_limit);
+    let _ticking = runtime.ticker.tick();
+    let answering = Metered::new(meter, answer(pre, &mut store, question, output_limit));
+    let ended = tokio::time::timeout(bounds.wall, answering).await;
+    store.data_mut().reports.finish();
+    match ended {
+        Err(_) => Err(stop::wall(bounds.wall)),
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => Err(stop::explain(&error, &stderr.text(), output_limit)),
+    }
+}
+
+fn store(
+    runtime: &Runtime,
+    state: CallState,
+    meter: Arc<Meter>,
+    output_limit: u64,
+) -> Store<CallState> {
+    let mut store = Store::new(&runtime.engine, state);
+    store.limiter(|state| &mut state.limiter);
+    let handover = output_limit.saturating_add(HANDOVER_ROOM).max(MIN_HANDOVER);
+    store.set_hostcall_fuel(usize::try_from(handover).unwrap_or(usize::MAX));
+    store.set_max_component_handles(MAX_RESOURCES);
+    store.set_epoch_deadline(TICKS);
+    store.epoch_deadline_callback(move |_| {
+        if meter.exhausted() {
+            return Err(Stop::Cpu(meter.budget()).into());
+        }
+        // Others on this thread get their turn, ten milliseconds at a time.
+        Ok(UpdateDeadline::YieldCustom(
+            TICKS,
+            Box::pin(tokio::task::yield_now()),
+        ))
+    });
+    store
+}
+
+/// The outer result is the sandbox's, the inner one the engine's.
+async fn answer(
+    pre: &EnginePre<CallState>,
+    store: &mut Store<CallState>,
+    question: Question,
+    output_limit: u64,
+) -> wasmtime::Result<Result<Answer, EngineError>> {
+    let function = question.name();
+    let mut read = Reader::new(function, output_limit);
+    let instance = pre.instantiate_async(&mut *store).await?;
+    let guest = instance.nestor_engine_lifecycle();
+    let reply = match question {
+        Question::Describe => {
+            let description = guest.call_describe(store).await?;
+            return Ok(convert::description(description).map(Answer::Description));
+        }
+        Question::Check => {
+            let health = guest.call_check(store).await?;
+            return Ok(health.map(|()| Answer::Healthy).map_err(convert::failure));
+        }
+        Question::About(function, context, request) => match function {
+            Function::Validate => guest
+                .call_validate(store, &context, &request)
+                .await?
+                .map_err(convert::failure)
+                .and_then(|given| read.warnings(given).map(Reply::Validated)),
+            Function::Plan => guest
+                .call_plan(store, &context, &request)
+                .await?
+                .map_err(convert::failure)
+                .and_then(|given| read.proposed(given).map(Reply::Proposed)),
+            Function::Drift => guest
+                .call_drift(store, &context, &request)
+                .await?
+                .map_err(convert::failure)
+                .and_then(|given| read.proposed(given).map(Reply::Proposed)),
+            Function::Apply => guest
+                .call_apply(store, &context, &request)
+                .await?
+                .map_err(convert::failure)
+                .and_then(|given| read.outcome(given).map(Reply::Outcome)),
+            Function::Observe => guest
+                .call_observe(store, &context, &request)
+                .await?
+                .map_err(convert::failure)
+                .and_then(|given| read.outcome(given).map(Reply::Outcome)),
+            Function::Destroy => guest
+                .call_destroy(store, &context, &request)
+                .await?
+                .map_err(convert::failure)
+                .and_then(|given| read.outcome(given).map(Reply::Outcome)),
+            Function::Render => guest
+                .call_render(store, &context, &request)
+                .await?
+                .map_err(convert::failure)
+                .and_then(|given| read.rendered(given).map(Reply::Rendered)),
+        },
+    };
+    Ok(reply.map(Answer::Reply))
+}

@@ -1,0 +1,205 @@
+//! The calls port.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use nestor_core::engine::{EngineError, Outcome, Purpose};
+use nestor_core::grant::FsMode;
+use nestor_core::ids::EngineId;
+use nestor_core::ports::{EngineCall, EngineHead, Engines, Function, Reply};
+use tracing::Instrument;
+use wasmtime_wasi::FsPerms;
+
+use super::EngineHost;
+use crate::call::{self, Answer, Bounds, Question, Surroundings};
+use crate::convert;
+use crate::egress::Egress;
+use crate::imports::KeyValues;
+use crate::metrics::{CALL_SECONDS, CALLS, QUEUE_SECONDS, TRAPS};
+use crate::registry::Version;
+use crate::tools::Toolbox;
+
+/// Settings of an engine that has none.
+const NO_SETTINGS: &str = "{}";
+/// A folder that is removed while it is made is made again.
+const MAKE_TRIES: u32 = 5;
+
+#[async_trait]
+impl Engines for EngineHost {
+    fn head(&self, engine: &EngineId) -> Result<EngineHead, EngineError> {
+        Ok(self.registry.version(engine, None)?.head())
+    }
+
+    fn names(&self) -> Vec<EngineId> {
+        self.registry.names()
+    }
+
+    async fn call(&self, call: EngineCall) -> Result<Reply, EngineError> {
+        let span = tracing::info_span!(
+            "engine_call",
+            engine = %call.engine,
+            function = call.function.as_str(),
+            operation = call.context.operation_id,
+            deployment = %call.context.deployment,
+            revision = call.context.revision,
+            resource = %call.request.name,
+            attempt = call.context.attempt,
+            traceparent = call.context.traceparent,
+        );
+        self.call_within(call).instrument(span).await
+    }
+}
+
+impl EngineHost {
+    async fn call_within(&self, call: EngineCall) -> Result<Reply, EngineError> {
+        let version = self.registry.version(&call.engine, call.digest.as_ref())?;
+        let function = call.function;
+        let destroying = function == Function::Destroy
+            || (function == Function::Observe && call.context.purpose == Purpose::Destroy);
+        let checkout = self.checkout(&call);
+        let answered = self.ask(&version, call, checkout.clone()).await;
+        self.account(&version, function, &answered);
+        if destroying && matches!(answered, Ok(Reply::Outcome(Outcome::Ready(_)))) {
+            // What is destroyed needs no checkout; a repeated call finds an
+            // empty one, and destroying what is gone is a success.
+            remove_checkout(&self.folders.checkouts, checkout).await;
+        }
+        answered
+    }
+
+    fn account(
+        &self,
+        version: &Arc<Version>,
+        function: Function,
+        answered: &Result<Reply, EngineError>,
+    ) {
+        let outcome = answered.as_ref().map_or_else(EngineError::kind, |_| "ok");
+        let engine = version.id.to_string();
+        metrics::counter!(CALLS, "engine" => engine.clone(), "function" => function.as_str(), "outcome" => outcome)
+            .increment(1);
+        match answered {
+            Err(EngineError::Trapped(_)) => {
+                metrics::counter!(TRAPS, "engine" => engine).increment(1);
+                self.trapped(version);
+            }
+            Err(EngineError::Unavailable { .. }) => {}
+            _ => version.answered(),
+        }
+    }
+
+    async fn ask(
+        &self,
+        version: &Arc<Version>,
+        call: EngineCall,
+        checkout: PathBuf,
+    ) -> Result<Reply, EngineError> {
+        let ready = version
+            .ready()
+            .inspect_err(|_| self.prepare_in_background(version))?;
+        let queued = Instant::now();
+        let _slot = call::slot(&self.runtime, &version.slots).await?;
+        let began = Instant::now();
+        let engine = version.id.to_string();
+        metrics::histogram!(QUEUE_SECONDS, "engine" => engine.clone()).record(began - queued);
+
+        make_checkout(&checkout).map_err(|e| {
+            EngineError::Failed(format!(
+                "the checkout {} cannot be made: {e}",
+                checkout.display()
+            ))
+        })?;
+        let limits = ready.grant.limits();
+        let bounds = Bounds {
+            cpu: limits.cpu,
+            wall: limits.wall,
+        };
+        let until = tokio::time::Instant::now() + bounds.wall;
+        let settings = self.settings.get(&version.id).map_or(NO_SETTINGS, |s| s);
+        let question = Question::About(
+            call.function,
+            convert::context(&call.context),
+            Box::new(convert::request(&call.request, settings)),
+        );
+        let around = Surroundings {
+            engine: version.id.clone(),
+            grant: Arc::clone(&ready.grant),
+            observer: Arc::clone(&call.observer),
+            definition: call
+                .definition_folder
+                .unwrap_or_else(|| self.folders.empty.clone()),
+            work: checkout.clone(),
+            work_perms: match ready.grant.capabilities().checkout().mode {
+                FsMode::ReadOnly => FsPerms::ReadOnly,
+                FsMode::ReadWrite => FsPerms::ReadWrite,
+            },
+            key_values: KeyValues::new(
+                Arc::clone(&self.kv),
+                ready.grant.capabilities().kv_quota,
+                &version.id,
+                &call.context.deployment,
+                &call.request.name,
+            ),
+            toolbox: Toolbox::new(Arc::clone(&self.tools), checkout, until),
+            egress: Egress::new(
+                version.id.clone(),
+                Arc::clone(&ready.grant),
+                call.observer,
+                until,
+            ),
+        };
+        let answered = call::ask(&self.runtime, ready.pre.clone(), around, bounds, question).await;
+        metrics::histogram!(CALL_SECONDS, "engine" => engine, "function" => call.function.as_str())
+            .record(began.elapsed());
+        match answered? {
+            Answer::Reply(reply) => Ok(reply),
+            Answer::Description(_) | Answer::Healthy => {
+                Err(EngineError::Trapped("it answered another question".into()))
+            }
+        }
+    }
+
+    fn checkout(&self, call: &EngineCall) -> PathBuf {
+        // Each a name that cannot be a path.
+        self.folders
+            .checkouts
+            .join(call.context.environment.as_str())
+            .join(call.context.deployment.as_str())
+            .join(call.request.name.as_str())
+    }
+}
+
+fn make_checkout(path: &Path) -> std::io::Result<()> {
+    let mut tries = 1;
+    loop {
+        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+            // A sibling's removal took the folder above away.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && tries < MAKE_TRIES => tries += 1,
+            made => return made,
+        }
+    }
+}
+
+async fn remove_checkout(root: &Path, checkout: PathBuf) {
+    let root = root.to_owned();
+    let removed = tokio::task::spawn_blocking(move || {
+        std::fs::remove_dir_all(&checkout)?;
+        // And the folders above, as far as they are empty.
+        for folder in checkout
+            .ancestors()
+            .skip(1)
+            .take_while(|folder| *folder != root)
+        {
+            if std::fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+        Ok::<(), std::io::Error>(())
+    });
+    if let Ok(Err(error)) = removed.await {
+        tracing::warn!(%error, "the checkout of a destroyed resource cannot be removed");
+    }
+}

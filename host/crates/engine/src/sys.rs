@@ -1,0 +1,79 @@
+//! What has to be said to the kernel between fork and exec. The crate's only
+//! unsafe code besides loading what the cache has verified.
+#![expect(
+    unsafe_code,
+    reason = "calls of the C library that have no safe wrapper"
+)]
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// How a tool's process starts.
+pub(crate) struct ChildSetup {
+    /// Becomes its working directory: a descriptor, so that nobody can swap
+    /// the path in between.
+    pub(crate) directory: OwnedFd,
+    /// Largest file that it may write, in bytes.
+    pub(crate) max_file: u64,
+    /// Most descriptors at once.
+    pub(crate) max_descriptors: u64,
+}
+
+/// Makes the command start in a process group of its own, that dies with the
+/// thread which starts it, cannot gain privileges, inherits no descriptor
+/// beyond its standard streams, and has the limits of `setup`.
+pub(crate) fn set_up(command: &mut Command, setup: ChildSetup) {
+    command.process_group(0);
+    let parent = std::process::id();
+    let limit = |resource, most: u64| {
+        let limit = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: most,
+        };
+        // SAFETY: the pointer is to a live value of the right type.
+        check(unsafe { libc::setrlimit(resource, &raw const limit) })
+    };
+    let prepare = move || {
+        // SAFETY: only system calls with plain values, all of them
+        // async-signal-safe; no memory is allocated.
+        unsafe {
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+            // The parent may have died before that took hold.
+            if u32::try_from(libc::getppid()).ok() != Some(parent) {
+                return Err(std::io::ErrorKind::BrokenPipe.into());
+            }
+            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+            check(libc::fchdir(setup.directory.as_raw_fd()))?;
+            libc::umask(0o077);
+            check(libc::close_range(
+                3,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC.cast_signed(),
+            ))?;
+        }
+        limit(libc::RLIMIT_CORE, 0)?;
+        limit(libc::RLIMIT_FSIZE, setup.max_file)?;
+        limit(libc::RLIMIT_NOFILE, setup.max_descriptors)
+    };
+    // SAFETY: the closure only makes the system calls above.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Gives free memory of the allocator back to the kernel: compiling takes
+/// hundreds of megabytes, and a host is idle for days.
+pub(crate) fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the allocator's own function, callable at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+fn check(result: libc::c_int) -> std::io::Result<()> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
