@@ -1,0 +1,66 @@
+//! The real orchestrator behind the API's trait.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use nestor_orchestrator::Orchestrator;
+use nestor_orchestrator::service::{ListFilter, Rejection, RequestMeta};
+use nestor_orchestrator::view::{
+    Accepted, DeploymentPage, DeploymentView, EventView, GraphView, PlanView, RevisionView,
+};
+
+use crate::service::Service;
+
+#[async_trait]
+impl Service for Orchestrator {
+    async fn submit(&self, body: &[u8], meta: RequestMeta) -> Result<Accepted, Rejection> {
+        Orchestrator::submit(self, body, meta).await
+    }
+    async fn plan(&self, body: &[u8], meta: RequestMeta) -> Result<PlanView, Rejection> {
+        Orchestrator::plan(self, body, meta).await
+    }
+    async fn get(&self, id: &str) -> Result<DeploymentView, Rejection> {
+        Orchestrator::get(self, id).await
+    }
+    async fn list(
+        &self,
+        filter: ListFilter,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<DeploymentPage, Rejection> {
+        Orchestrator::list(self, filter, cursor, limit).await
+    }
+    async fn delete(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        Orchestrator::delete(self, id, meta).await
+    }
+    async fn retry(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        Orchestrator::retry(self, id, meta).await
+    }
+    async fn cancel(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        Orchestrator::cancel(self, id, meta).await
+    }
+    async fn rollback(
+        &self,
+        id: &str,
+        to_revision: Option<u64>,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        Orchestrator::rollback(self, id, to_revision, meta).await
+    }
+    async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection> {
+        Orchestrator::revisions(self, id).await
+    }
+    async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {
+        Orchestrator::graph(self, id).await
+    }
+    async fn events(
+        &self,
+        id: &str,
+        after: Option<u64>,
+        follow: bool,
+    ) -> Result<BoxStream<'static, EventView>, Rejection> {
+        Orchestrator::events(self, id, after, follow).await
+    }
+    fn ready(&self) -> Result<(), String> {
+        Orchestrator::ready(self)
+    }
+}

@@ -1,0 +1,126 @@
+//! The bodies that the API takes, for its description. The core's parser reads
+//! them, because it knows every violation and its place.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A deployment.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({
+    "id": "web-app-v1", "composer": "team-web", "environment": "production",
+    "resources": [
+        {"name": "database", "catalogRef": "aws-rds-mysql:1.0.0", "config": {"size": "small"}},
+        {"name": "deployment", "catalogRef": "k8s-deployment:2.1.0",
+         "config": {"databaseHost": "${resources.database.outputs.endpoint}"}}
+    ],
+    "dependencies": [{"from": "database", "to": "deployment"}]
+}))]
+pub struct DeploymentRequest {
+    /// Unique within the host; the same id again is a new revision.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length = 128)]
+    pub id: String,
+    /// The team that asks.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length = 63)]
+    pub composer: String,
+    /// Where to.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length = 63)]
+    pub environment: String,
+    /// What to deploy.
+    #[schema(min_items = 1, max_items = 10000)]
+    pub resources: Vec<ResourceRequest>,
+    /// Explicit edges; references imply further ones.
+    #[schema(required = false)]
+    pub dependencies: Vec<DependencyRequest>,
+    /// Higher goes first; 0 is normal.
+    pub priority: Option<i32>,
+    /// What to do when something fails.
+    pub policy: Option<PolicyRequest>,
+    /// After this the deployment is destroyed: `2h`, `7d`.
+    pub ttl: Option<String>,
+    /// Free-form.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// How manifests reach their target, where the engine leaves a choice.
+    pub delivery: Option<DeliveryRequest>,
+}
+
+/// One resource of a deployment.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct ResourceRequest {
+    /// Unique within the deployment.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length = 63)]
+    pub name: String,
+    /// `name:version`; the version may be a range (`^1.2`).
+    pub catalog_ref: String,
+    /// As the definition's schema says; texts may hold references such as
+    /// `${resources.database.outputs.endpoint}`, `${environment}`, `${deployment.id}`.
+    #[schema(value_type = Option<Object>)]
+    pub config: Value,
+    /// None: the definition's first.
+    pub engine: Option<String>,
+    /// In place of the deployment's.
+    pub policy: Option<PolicyRequest>,
+}
+
+/// `to` is applied after `from` is ready.
+#[derive(Debug, Clone, ToSchema)]
+pub struct DependencyRequest {
+    /// Goes first.
+    pub from: String,
+    /// Depends on it.
+    pub to: String,
+}
+
+/// How often and how long to try, and what then.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct PolicyRequest {
+    /// When a resource fails for good; `rollback` when absent.
+    pub on_failure: Option<OnFailureRequest>,
+    /// Attempts after the first for transient errors; 4 when absent.
+    #[schema(maximum = 20)]
+    pub retries: Option<u32>,
+    /// Of one resource's whole operation: `30s`, `5m`, `1h`.
+    pub timeout: Option<String>,
+}
+
+/// What to do when a resource fails.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum OnFailureRequest {
+    /// Unwind to the revision before.
+    Rollback,
+    /// Stop and wait for `retry`.
+    Halt,
+    /// Independent branches go on.
+    Continue,
+}
+
+/// How what an engine renders reaches its target.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum DeliveryRequest {
+    /// The engine applies it itself.
+    Direct,
+    /// The host commits the manifests to a Git repository.
+    Gitops,
+}
+
+/// Where to go back to.
+#[derive(Debug, Clone, ToSchema)]
+pub struct RollbackRequest {
+    /// The revision; none: the last one that was applied whole.
+    pub revision: Option<u64>,
+}
+
+/// A component with its manifest.
+#[derive(Debug, Clone, ToSchema)]
+pub struct EngineUploadForm {
+    /// The WebAssembly component.
+    #[schema(value_type = String, format = Binary)]
+    pub component: Vec<u8>,
+    /// Its `engine.toml`; none: it gets no capability.
+    pub manifest: Option<String>,
+}

@@ -1,0 +1,325 @@
+//! Deployments: take in, show, list, remove, plan.
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use nestor_core::ids::DeploymentId;
+use nestor_core::spec::MAX_BODY_BYTES;
+use nestor_core::text::{did_you_mean, shortened};
+use nestor_orchestrator::service::ListFilter;
+use nestor_orchestrator::view::{
+    Accepted, DeploymentPage, DeploymentStatus, DeploymentView, GraphView, PlanView, RevisionView,
+};
+
+use crate::correlation::CorrelationId;
+use crate::extract::{Name, Params, meta, read, require_json};
+use crate::limits::{DEFAULT_PAGE, MAX_CURSOR, MAX_PAGE};
+use crate::problem::{Problem, ProblemCode, ProblemView, ViolationView};
+use crate::request::DeploymentRequest;
+use crate::state::Api;
+
+/// Takes a deployment in. A known id makes a new revision.
+#[utoipa::path(
+    post, path = "/api/v1/deployments", tag = "deployments",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and body within 24 h answer the same."),
+        ("X-Correlation-Id" = Option<String>, Header, description = "Found again in logs, events and engine calls."),
+    ),
+    request_body = DeploymentRequest,
+    responses(
+        (status = 202, description = "Durably accepted; goes on by itself", body = Accepted, headers(("Location" = String, description = "The deployment"))),
+        (status = 400, description = "Not JSON", body = ProblemView, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemView, content_type = "application/problem+json"),
+        (status = 415, description = "Not declared as JSON", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "Not a deployment that can be run; every violation", body = ProblemView, content_type = "application/problem+json"),
+        (status = 429, description = "The queue is full; see Retry-After", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn submit(
+    State(api): State<Api>,
+    Extension(correlation): Extension<CorrelationId>,
+    request: Request,
+) -> Result<Response, Response> {
+    let early = |problem: Problem| problem.into_response();
+    Params::of(request.uri(), &[]).map_err(early)?;
+    require_json(request.headers()).map_err(early)?;
+    let meta = meta(request.headers(), &correlation).map_err(early)?;
+    let body = read(&api, request, MAX_BODY_BYTES).await.map_err(early)?;
+    let service = api.service().clone();
+    let accepted = api
+        .detached(async move {
+            let accepted = service.submit(&body.bytes, meta).await?;
+            drop(body.place);
+            Ok(accepted)
+        })
+        .await?;
+    Ok(accepted_response(accepted))
+}
+
+/// 202 with the deployment's place.
+pub(crate) fn accepted_response(accepted: Accepted) -> Response {
+    let location = format!("/api/v1/deployments/{}", accepted.id);
+    (StatusCode::ACCEPTED, [(LOCATION, location)], Json(accepted)).into_response()
+}
+
+/// One deployment with its resources.
+#[utoipa::path(
+    get, path = "/api/v1/deployments/{id}", tag = "deployments",
+    params(("id" = String, Path, description = "The deployment's id")),
+    responses(
+        (status = 200, body = DeploymentView),
+        (status = 404, description = "No such deployment", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn get(
+    State(api): State<Api>,
+    Name(id): Name<DeploymentId>,
+    uri: Uri,
+) -> Result<Json<DeploymentView>, Problem> {
+    Params::of(&uri, &[])?;
+    Ok(Json(api.service().get(id.as_str()).await?))
+}
+
+/// A page of deployments, in order of id.
+#[utoipa::path(
+    get, path = "/api/v1/deployments", tag = "deployments",
+    params(
+        ("composer" = Option<String>, Query, description = "Only of this composer"),
+        ("environment" = Option<String>, Query, description = "Only in this environment"),
+        ("status" = Option<DeploymentStatus>, Query, description = "Only with this status"),
+        ("limit" = Option<usize>, Query, description = "Items of a page, 1 to 500; 50 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses(
+        (status = 200, body = DeploymentPage),
+        (status = 400, description = "A parameter is wrong", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    uri: Uri,
+) -> Result<Json<DeploymentPage>, Problem> {
+    let params = Params::of(
+        &uri,
+        &["composer", "environment", "status", "limit", "cursor"],
+    )?;
+    let expected = format!("a number from 1 to {MAX_PAGE}");
+    let limit = params
+        .parse::<usize>("limit", &expected)?
+        .unwrap_or(DEFAULT_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::parameter(
+            "limit",
+            format!("limit is {limit}; it must be {expected}"),
+        ));
+    }
+    let status = params.get("status").map(status).transpose()?;
+    let cursor = params.get("cursor").map(str::to_owned);
+    if cursor
+        .as_ref()
+        .is_some_and(|c| c.is_empty() || c.len() > MAX_CURSOR)
+    {
+        return Err(Problem::parameter(
+            "cursor",
+            "cursor is not one of this API; pass `next` of the page before, or leave it out",
+        ));
+    }
+    let filter = ListFilter {
+        composer: params.get("composer").map(str::to_owned),
+        environment: params.get("environment").map(str::to_owned),
+        status,
+    };
+    Ok(Json(api.service().list(filter, cursor, limit).await?))
+}
+
+/// A status by its name.
+fn status(text: &str) -> Result<String, Problem> {
+    use serde::Deserialize as _;
+    use serde::de::IntoDeserializer as _;
+    let parsed: Result<_, serde::de::value::Error> =
+        DeploymentStatus::deserialize(text.into_deserializer());
+    match parsed {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => {
+            const ALL: [&str; 12] = [
+                "pending",
+                "in_progress",
+                "awaiting_approval",
+                "ready",
+                "failed",
+                "cancelling",
+                "rolling_back",
+                "rolled_back",
+                "cancelled",
+                "deleting",
+                "deleted",
+                "stuck",
+            ];
+            let shown = shortened(text, 40);
+            let hint = did_you_mean(text, ALL);
+            Err(Problem::parameter(
+                "status",
+                format!("status is {shown:?}{hint} (known: {})", ALL.join(", ")),
+            ))
+        }
+    }
+}
+
+/// In flight: cancels and unwinds. Settled: destroys in reverse order.
+#[utoipa::path(
+    delete, path = "/api/v1/deployments/{id}", tag = "deployments",
+    params(("id" = String, Path, description = "The deployment's id")),
+    responses(
+        (status = 202, description = "Durably accepted", body = Accepted, headers(("Location" = String, description = "The deployment"))),
+        (status = 404, description = "No such deployment", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    Name(id): Name<DeploymentId>,
+    Extension(correlation): Extension<CorrelationId>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    Params::of(&uri, &[]).map_err(IntoResponse::into_response)?;
+    let meta = meta(&headers, &correlation).map_err(IntoResponse::into_response)?;
+    let service = api.service().clone();
+    let accepted = api
+        .detached(async move { Ok(service.delete(id.as_str(), meta).await?) })
+        .await?;
+    Ok(accepted_response(accepted))
+}
+
+/// Every revision, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/deployments/{id}/revisions", tag = "deployments",
+    params(("id" = String, Path, description = "The deployment's id")),
+    responses(
+        (status = 200, body = Vec<RevisionView>),
+        (status = 404, description = "No such deployment", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn revisions(
+    State(api): State<Api>,
+    Name(id): Name<DeploymentId>,
+    uri: Uri,
+) -> Result<Json<Vec<RevisionView>>, Problem> {
+    Params::of(&uri, &[])?;
+    Ok(Json(api.service().revisions(id.as_str()).await?))
+}
+
+/// The dependency graph of the current revision.
+#[utoipa::path(
+    get, path = "/api/v1/deployments/{id}/graph", tag = "deployments",
+    params(("id" = String, Path, description = "The deployment's id")),
+    responses(
+        (status = 200, body = GraphView),
+        (status = 404, description = "No such deployment", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn graph(
+    State(api): State<Api>,
+    Name(id): Name<DeploymentId>,
+    uri: Uri,
+) -> Result<Json<GraphView>, Problem> {
+    Params::of(&uri, &[])?;
+    Ok(Json(api.service().graph(id.as_str()).await?))
+}
+
+/// What posting a deployment would change. Changes nothing.
+#[utoipa::path(
+    post, path = "/api/v1/plans", tag = "plans",
+    request_body = DeploymentRequest,
+    responses(
+        (status = 200, body = PlanView),
+        (status = 422, description = "Not a deployment that can be run; every violation", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn plan(
+    State(api): State<Api>,
+    Extension(correlation): Extension<CorrelationId>,
+    request: Request,
+) -> Result<Json<PlanView>, Response> {
+    plan_for(&api, &correlation, request, None).await
+}
+
+/// What posting a new revision of this deployment would change. Changes nothing.
+#[utoipa::path(
+    post, path = "/api/v1/deployments/{id}/plan", tag = "plans",
+    params(("id" = String, Path, description = "The deployment's id, the same as in the body")),
+    request_body = DeploymentRequest,
+    responses(
+        (status = 200, body = PlanView),
+        (status = 404, description = "No such deployment", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "Not a deployment that can be run; every violation", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn plan_known(
+    State(api): State<Api>,
+    Name(id): Name<DeploymentId>,
+    Extension(correlation): Extension<CorrelationId>,
+    request: Request,
+) -> Result<Json<PlanView>, Response> {
+    api.service()
+        .get(id.as_str())
+        .await
+        .map_err(|rejection| Problem::from(rejection).into_response())?;
+    plan_for(&api, &correlation, request, Some(id)).await
+}
+
+async fn plan_for(
+    api: &Api,
+    correlation: &CorrelationId,
+    request: Request,
+    expected: Option<DeploymentId>,
+) -> Result<Json<PlanView>, Response> {
+    let early = |problem: Problem| problem.into_response();
+    Params::of(request.uri(), &[]).map_err(early)?;
+    require_json(request.headers()).map_err(early)?;
+    let meta = meta(request.headers(), correlation).map_err(early)?;
+    let body = read(api, request, MAX_BODY_BYTES).await.map_err(early)?;
+    let service = api.service().clone();
+    let plan = api
+        .detached(async move {
+            if let Some(expected) = expected {
+                same_id(&body.bytes, &expected)?;
+            }
+            let plan = service.plan(&body.bytes, meta).await?;
+            drop(body.place);
+            Ok(plan)
+        })
+        .await?;
+    Ok(Json(plan))
+}
+
+/// Refuses a body that is about another deployment than the path. A body that
+/// is none at all is left to the parser, which says more.
+fn same_id(body: &[u8], expected: &DeploymentId) -> Result<(), Problem> {
+    #[derive(serde::Deserialize)]
+    struct Id<'a> {
+        #[serde(borrow)]
+        id: Option<std::borrow::Cow<'a, str>>,
+    }
+    let Ok(Id { id: Some(id) }) = serde_json::from_slice::<Id<'_>>(body) else {
+        return Ok(());
+    };
+    if id == expected.as_str() {
+        return Ok(());
+    }
+    let message = format!(
+        "is {:?}, and the path is about {expected}; write the same id in both",
+        shortened(&id, 80)
+    );
+    Err(
+        Problem::new(ProblemCode::InvalidDeployment, format!("/id: {message}")).violations(vec![
+            ViolationView {
+                code: "invalid-value".into(),
+                pointer: "/id".into(),
+                message,
+            },
+        ]),
+    )
+}

@@ -1,0 +1,9 @@
+//! The routes, by what they are about.
+
+pub(crate) mod actions;
+pub(crate) mod catalog;
+pub(crate) mod deployments;
+pub(crate) mod engines;
+pub(crate) mod events;
+pub(crate) mod host;
+pub(crate) mod upload;

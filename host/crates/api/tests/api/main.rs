@@ -1,0 +1,10 @@
+//! The API over a fake orchestrator: what a client sees.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod deployments;
+mod engines;
+mod events;
+mod fake;
+mod host;
+mod server;
