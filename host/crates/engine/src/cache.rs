@@ -8,10 +8,10 @@
 //! build of the host. Whatever does not fit is compiled again.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nestor_core::ids::Digest;
@@ -198,27 +198,27 @@ fn mac_path(path: &Path) -> PathBuf {
 }
 
 fn read_or_make_key(path: &Path) -> io::Result<[u8; BYTES]> {
-    let mut key = [0; BYTES];
-    match File::open(path) {
-        Ok(mut file) => match file.read_exact(&mut key) {
-            Ok(()) => return Ok(key),
-            // Cut short by a crash: nothing was made with it.
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {}
-            Err(e) => return Err(e),
-        },
+    let read = || -> io::Result<[u8; BYTES]> {
+        let mut key = [0; BYTES];
+        File::open(path)?.read_exact(&mut key)?;
+        Ok(key)
+    };
+    match read() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e),
+        read => return read,
     }
+    let mut key = [0; BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    // A temporary file is its owner's alone, and whole before it has the name.
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(&key)?;
-    file.sync_all()?;
-    Ok(key)
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(key),
+        // Another process was faster.
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => read(),
+        Err(e) => Err(e.error),
+    }
 }
 
 #[expect(

@@ -21,7 +21,8 @@ pub struct Options {
     /// and short-lived folders. Made when it is not there.
     pub data_dir: PathBuf,
     /// Compiled components and the key of their MACs; none: `cache/` in
-    /// `data_dir`. Only this host may write it.
+    /// `data_dir`, where what no engine needs any more is removed at start.
+    /// Several hosts of one user may share a folder; nobody else may write it.
     pub cache_dir: Option<PathBuf>,
     /// Engines that the binary carries.
     pub builtins: Vec<Builtin>,

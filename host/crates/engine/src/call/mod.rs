@@ -132,6 +132,7 @@ async fn run(
     question: Question,
 ) -> Result<Answer, EngineError> {
     let output_limit = around.grant.limits().output_bytes;
+    let tools = around.toolbox.running();
     let stderr = Tail::default();
     let state = CallState::new(around, stderr.clone())
         .map_err(|e| EngineError::Failed(format!("the call's folders cannot be opened: {e:#}")))?;
@@ -141,6 +142,9 @@ async fn run(
     let answering = Metered::new(meter, answer(pre, &mut store, question, output_limit));
     let ended = tokio::time::timeout(bounds.wall, answering).await;
     store.data_mut().reports.finish();
+    // Ends what still runs of it.
+    drop(store);
+    tools.ended().await;
     match ended {
         Err(_) => Err(stop::wall(bounds.wall)),
         Ok(Ok(answer)) => answer,

@@ -80,6 +80,8 @@ fn assemble(options: Options) -> Result<Arc<EngineHost>, EngineHostError> {
         fs::create_dir_all(folder).map_err(|e| data(folder, e))?;
     }
     let runtime = Runtime::new(options.max_calls)?;
+    // A cache of its own holds nothing for others.
+    let own_cache = options.cache_dir.is_none();
     let cache_dir = options.cache_dir.unwrap_or_else(|| data_dir.join("cache"));
     let cache = Cache::open(cache_dir, &runtime.engine)?;
     let engines_folder = data_dir.join("engines");
@@ -141,7 +143,9 @@ fn assemble(options: Options) -> Result<Arc<EngineHost>, EngineHostError> {
             }),
         );
     }
-    cache.prune(&registry.digests());
+    if own_cache {
+        cache.prune(&registry.digests());
+    }
 
     let settings = options
         .settings

@@ -16,14 +16,19 @@ use super::spawner::Process;
 /// pipes, not what an escaped grandchild goes on writing.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Between the interrupt and the kill: enough for terraform to finish a request
+/// and to write its state.
+pub(super) const FAREWELL: Duration = Duration::from_secs(15);
+
 type Ended = Result<i32, String>;
 
-/// A guest's handle of a running tool. Dropping it kills the tool and all that
-/// is still in its process group.
+/// A guest's handle of a running tool. Dropping it ends the tool and all that is
+/// still in its process group: first with an interrupt, since a tool that is
+/// killed in the middle may forget what it made.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Child {
     lines: mpsc::Receiver<Line>,
-    /// Dropped or sent: kill.
+    /// Sent: kill now. Dropped: end it.
     kill: Option<oneshot::Sender<()>>,
     end: End,
 }
@@ -107,7 +112,10 @@ impl Child {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.kill = None;
+        if let Some(kill) = self.kill.take() {
+            // It may have ended already.
+            let _ = kill.send(());
+        }
     }
 }
 
@@ -118,16 +126,24 @@ async fn supervise(mut process: Process, killed: oneshot::Receiver<()>) -> Ended
         .id()
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw);
-    let why = tokio::select! {
-        biased;
-        _ = process.child.wait() => None,
-        () = sleep_until(process.deadline) => Some(format!("it was killed: it ran longer than {:?}", process.timeout)),
-        _ = killed => Some("it was killed".to_owned()),
+    let signal = |signal| {
+        if let Some(group) = group {
+            // It may have ended already.
+            let _ = kill_process_group(group, signal);
+        }
     };
-    // Also after an ordinary end: what it left running must not go on.
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::KILL);
+    let (why, gently) = tokio::select! {
+        biased;
+        _ = process.child.wait() => (None, false),
+        () = sleep_until(process.deadline) => (Some(format!("it was ended: it ran longer than {:?}", process.timeout)), true),
+        killed = killed => (Some("it was killed".to_owned()), killed.is_err()),
+    };
+    if gently {
+        signal(Signal::INT);
+        let _ = timeout(FAREWELL, process.child.wait()).await;
     }
+    // Also after an ordinary end: what it left running must not go on.
+    signal(Signal::KILL);
     let status = process.child.wait().await;
     drop(process.short_tmp.take());
     match (why, status) {

@@ -55,18 +55,23 @@ impl Queue {
         self.sender.send(line).await.is_ok()
     }
 
-    /// Reads a stream to its end.
+    /// Reads a stream to its end, also when nobody listens any more: a tool
+    /// must not die of a closed pipe in the middle of its work.
     pub(super) async fn read(self, mut stream: impl AsyncRead + Unpin, stderr: bool) {
         let mut chunk = vec![0; CHUNK];
         let mut line = Vec::new();
         let mut cut = 0_u64;
         let mut total = 0_u64;
+        let mut heard = true;
         loop {
             let read = match stream.read(&mut chunk).await {
                 Ok(0) | Err(_) => break,
                 Ok(read) => read,
             };
             total += read as u64;
+            if !heard {
+                continue;
+            }
             if total > MAX_OUTPUT {
                 if total - (read as u64) <= MAX_OUTPUT {
                     let note = format!("(output beyond {} MiB is dropped)", MAX_OUTPUT >> 20);
@@ -83,8 +88,8 @@ impl Queue {
                 let fits = text.len().min(room);
                 line.extend_from_slice(&text[..fits]);
                 cut += (text.len() - fits) as u64;
-                if ended && !self.end(stderr, &mut line, &mut cut).await {
-                    return;
+                if ended && heard {
+                    heard = self.end(stderr, &mut line, &mut cut).await;
                 }
             }
         }

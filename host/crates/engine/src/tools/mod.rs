@@ -31,6 +31,8 @@ use crate::error::EngineHostError;
 
 /// Running at once in one call. An engine drives one tool; a second may watch.
 const MAX_AT_ONCE: usize = 4;
+/// Beyond what a tool has to end: for signals and pipes.
+const SLACK: Duration = Duration::from_secs(5);
 /// The kernel's own limit for one argument, for all of them.
 const MAX_ARGUMENT_BYTES: usize = 128 << 10;
 /// Its folder for caches and settings, in the checkout.
@@ -95,6 +97,18 @@ pub(crate) struct Plan {
     pub(crate) timeout: Duration,
 }
 
+/// The tools of a call that may still be ending.
+pub(crate) struct Running(Arc<Semaphore>);
+
+impl Running {
+    /// The next call for the resource must not find a tool of this one at work
+    /// in its checkout.
+    pub(crate) async fn ended(self) {
+        let all = u32::try_from(MAX_AT_ONCE).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(child::FAREWELL + SLACK, self.0.acquire_many(all)).await;
+    }
+}
+
 /// The tools of one call.
 pub(crate) struct Toolbox {
     tools: Arc<Tools>,
@@ -131,6 +145,11 @@ impl Toolbox {
         started
             .map(|process| Child::watch(process, slot))
             .map_err(|e| format!("{engine}: tool {tool} could not be started: {e}"))
+    }
+
+    /// For waiting until the tools of this call have ended.
+    pub(crate) fn running(&self) -> Running {
+        Running(Arc::clone(&self.running))
     }
 
     fn plan(&self, grant: &Grant, asked: Invocation) -> Result<Plan, String> {
