@@ -2,16 +2,31 @@
 //! globals are frozen into a new one. Starting a Go runtime with a large
 //! program takes tens of milliseconds; copying its memory takes microseconds.
 //!
+//! It runs in an interpreter that translates a function when it is first called.
+//! The code runs once, and most of it not at all: compiling the 80 MB of the
+//! Helm engine took 40 s of CPU time, interpreting its start takes one.
+//!
 //! It is the core module that is frozen, not the component: in a component the
 //! WASI adapter's handles would be frozen with it, and no file could be opened.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use wasmtime::{Config, Engine, Instance, Linker, Module, OptLevel, Store, Val};
+use wasmi::{
+    CompilationMode, Config, Engine, Error, ExternType, Instance, Linker, Module, Store, Val,
+};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
 use super::wasi::{self, Wasi};
+
+/// How deep calls may nest while the module starts. Go calls itself about as
+/// deep as a wasm engine does; the interpreter's own default of 1,000 is less
+/// than a template that includes templates needs.
+const MAX_CALL_DEPTH: usize = 100_000;
+
+/// What the interpreter's stack of values may take, in bytes: some hundreds for
+/// each call.
+const MAX_STACK: usize = 64 << 20;
 
 /// A module that needs no start any more.
 #[derive(Debug)]
@@ -64,21 +79,25 @@ pub fn pre_initialise(
     init: &str,
     asked: &[&str],
 ) -> Result<PreInitialised, PreInitError> {
-    let unsupported = |e: wasmtime::Error| PreInitError::Unsupported(format!("{e:#}"));
+    let unsupported = |e: &dyn std::fmt::Display| PreInitError::Unsupported(format!("{e:#}"));
     let mut wizer = Wizer::new();
     wizer.init_func(init);
-    let (context, instrumented) = wizer.instrument(wasm).map_err(unsupported)?;
+    let (context, instrumented) = wizer.instrument(wasm).map_err(|e| unsupported(&e))?;
 
-    let mut config = Config::new();
-    // The code runs once: compiling it well would take longer than running it.
-    config.cranelift_opt_level(OptLevel::None);
-    let engine = Engine::new(&config).map_err(unsupported)?;
-    let module = Module::new(&engine, &instrumented).map_err(unsupported)?;
-    let mut linker = Linker::new(&engine);
-    wasi::link(&mut linker).map_err(unsupported)?;
-    linker
-        .define_unknown_imports_as_traps(&module)
-        .map_err(unsupported)?;
+    let mut config = Config::default();
+    // Wizer validated the whole module already.
+    config.compilation_mode(CompilationMode::Lazy);
+    config.set_max_stack_height(MAX_STACK);
+    config.set_max_recursion_depth(MAX_CALL_DEPTH);
+    let engine = Engine::new(&config);
+    let module = Module::new(&engine, &instrumented).map_err(|e| unsupported(&e))?;
+    for name in asked.iter().chain([&init]) {
+        if !matches!(module.get_export(name), Some(ExternType::Func(_))) {
+            let said = format!("it exports no function {name}");
+            return Err(PreInitError::Unsupported(said));
+        }
+    }
+    let linker = link(&engine, &module).map_err(|e| unsupported(&e))?;
 
     let mut store = Store::new(&engine, Wasi::new(wasm));
     let started = start(&mut store, &linker, &module, init, asked);
@@ -94,12 +113,30 @@ pub fn pre_initialise(
     };
 
     let mut state = Frozen { store, instance };
-    let snapshot = ready(wizer.snapshot(&context, &mut state)).map_err(unsupported)?;
+    let snapshot = ready(wizer.snapshot(&context, &mut state)).map_err(|e| unsupported(&e))?;
     Ok(PreInitialised {
         wasm: snapshot,
         answers,
         output,
     })
+}
+
+/// Everything that `module` imports: functions that fail with their name, and
+/// over them what WASI has for a start.
+fn link(engine: &Engine, module: &Module) -> Result<Linker<Wasi>, Error> {
+    let mut linker = Linker::new(engine);
+    linker.allow_shadowing(true);
+    for import in module.imports() {
+        let (from, name) = (import.module(), import.name());
+        if let ExternType::Func(ty) = import.ty() {
+            let said = format!("it called {from}::{name}, which is not there before it has a host");
+            linker.func_new(from, name, ty.clone(), move |_, _, _| {
+                Err(Error::new(said.clone()))
+            })?;
+        }
+    }
+    wasi::link(&mut linker)?;
+    Ok(linker)
 }
 
 fn start(
@@ -108,23 +145,18 @@ fn start(
     module: &Module,
     init: &str,
     asked: &[&str],
-) -> wasmtime::Result<(Instance, Vec<u32>)> {
-    let instance = linker.instantiate(&mut *store, module)?;
-    if instance.get_func(&mut *store, "_initialize").is_some() {
-        instance
-            .get_typed_func::<(), ()>(&mut *store, "_initialize")?
-            .call(&mut *store, ())?;
+) -> Result<(Instance, Vec<u32>), Error> {
+    let instance = linker.instantiate_and_start(&mut *store, module)?;
+    for name in ["_initialize", init] {
+        if name == init || instance.get_func(&mut *store, name).is_some() {
+            let function = instance.get_typed_func::<(), ()>(&mut *store, name)?;
+            function.call(&mut *store, ())?;
+        }
     }
-    instance
-        .get_typed_func::<(), ()>(&mut *store, init)?
-        .call(&mut *store, ())?;
     let mut answers = Vec::new();
     for name in asked {
-        answers.push(
-            instance
-                .get_typed_func::<(), u32>(&mut *store, name)?
-                .call(&mut *store, ())?,
-        );
+        let function = instance.get_typed_func::<(), u32>(&mut *store, name)?;
+        answers.push(function.call(&mut *store, ())?);
     }
     Ok((instance, answers))
 }
@@ -144,10 +176,12 @@ impl InstanceState for Frozen {
         {
             Val::I32(x) => SnapshotVal::I32(x),
             Val::I64(x) => SnapshotVal::I64(x),
-            Val::F32(x) => SnapshotVal::F32(x),
-            Val::F64(x) => SnapshotVal::F64(x),
+            Val::F32(x) => SnapshotVal::F32(x.to_bits()),
+            Val::F64(x) => SnapshotVal::F64(x.to_bits()),
             Val::V128(x) => SnapshotVal::V128(x.as_u128()),
-            _ => unreachable!("Wizer refuses mutable globals of other types"),
+            Val::FuncRef(_) | Val::ExternRef(_) => {
+                unreachable!("Wizer refuses mutable globals of other types")
+            }
         }
     }
 

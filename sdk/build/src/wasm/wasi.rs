@@ -9,7 +9,7 @@
 //! the trap names it.
 
 use sha2::{Digest, Sha256};
-use wasmtime::{Caller, Extern, Linker, Memory, Result, bail};
+use wasmi::{Caller, Error, Extern, Linker, Memory};
 
 /// The contract's preopens, as file descriptors 3 and 4.
 const PREOPENS: [&str; 2] = ["/definition", "/work"];
@@ -34,6 +34,8 @@ const SUCCESS: i32 = 0;
 const BADF: i32 = 8;
 const INVAL: i32 = 28;
 const NOTSUP: i32 = 58;
+
+type Result<T> = std::result::Result<T, Error>;
 
 /// State of the shim.
 pub(super) struct Wasi {
@@ -151,7 +153,7 @@ pub(super) fn link(linker: &mut Linker<Wasi>) -> Result<()> {
         NOTSUP
     })?;
     linker.func_wrap(M, "proc_exit", |_: Guest<'_>, code: u32| -> Result<()> {
-        bail!("the program exited with status {code}")
+        Err(Error::new(format!("the program exited with status {code}")))
     })?;
     Ok(())
 }
@@ -173,7 +175,7 @@ fn fd_write(mut g: Guest<'_>, fd: u32, vectors: u32, count: u32, written: u32) -
         let at = vectors as usize + i as usize * 8;
         let (start, len) = (read_u32(bytes, at)?, read_u32(bytes, at + 4)?);
         let Some(text) = bytes.get(start as usize..start as usize + len as usize) else {
-            bail!("fd_write out of bounds");
+            return Err(Error::new("fd_write out of bounds"));
         };
         let room = MAX_STDERR.saturating_sub(wasi.output.len()).min(text.len());
         wasi.output.extend_from_slice(&text[..room]);
@@ -200,7 +202,7 @@ fn fd_fdstat_get(mut g: Guest<'_>, fd: u32, at: u32) -> Result<i32> {
 fn memory(g: &mut Guest<'_>) -> Result<Memory> {
     match g.get_export("memory") {
         Some(Extern::Memory(memory)) => Ok(memory),
-        _ => bail!("the module exports no memory"),
+        _ => Err(Error::new("the module exports no memory")),
     }
 }
 
@@ -216,6 +218,6 @@ fn write_u32(g: &mut Guest<'_>, at: u32, value: u32) -> Result<()> {
 fn read_u32(memory: &[u8], at: usize) -> Result<u32> {
     match memory.get(at..at + 4).and_then(|b| b.try_into().ok()) {
         Some(bytes) => Ok(u32::from_le_bytes(bytes)),
-        None => bail!("a pointer out of bounds"),
+        None => Err(Error::new("a pointer out of bounds")),
     }
 }
