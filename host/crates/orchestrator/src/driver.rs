@@ -155,6 +155,10 @@ impl Driver {
                 }
                 self.finish_request(request, Vec::new()).await
             }
+            // A retry that was killed while the engines were still looking.
+            Request::Retry if !self.status.active && self.status.phase == Phase::Validating => {
+                self.apply(request, self.status.revision).await
+            }
             Request::Retry => match self.status.status {
                 DeploymentStatus::Failed | DeploymentStatus::Stuck if self.status.run.is_some() => {
                     self.reopen(request, nestor_core::execution::Event::RetryRequested)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use nestor_core::engine::{
     CallContext, EngineError, Outcome, Output, Pending, Prior, Purpose, ResourceRequest,
 };
-use nestor_core::execution::{Call, Failure};
+use nestor_core::execution::{Call, Direction, Failure};
 use nestor_core::ids::{Digest, ResourceName};
 use nestor_core::ports::{
     CallObserver, Delivered, DeliveryError, DeliveryRequest, EngineCall, Function, Reply,
@@ -45,6 +45,7 @@ impl Target {
 /// One call.
 pub(crate) struct Job {
     pub(crate) step: u32,
+    pub(crate) direction: Direction,
     pub(crate) call: Call,
     pub(crate) target: Target,
     pub(crate) prior: Option<Prior>,
@@ -98,10 +99,9 @@ impl Job {
                     }
                     Ok(Reply::Outcome(Outcome::Pending(pending))) => Ok(Report::Pending(pending)),
                     Ok(other) => Err(mismatch(function, &other)),
-                    // Gone already is what destroying is for.
-                    Err(EngineError::Missing(_)) if self.target.purpose() == Purpose::Destroy => {
-                        Ok(gone())
-                    }
+                    // Gone already is what destroying is for. From `observe` it
+                    // would mean that the destruction never took effect.
+                    Err(EngineError::Missing(_)) if function == Function::Destroy => Ok(gone()),
                     Err(error) => Err(error),
                 }
             }

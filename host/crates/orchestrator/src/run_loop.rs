@@ -53,6 +53,9 @@ pub(crate) struct RunLoop {
     timers: BinaryHeap<Reverse<(Timestamp, u32)>>,
     /// Steps with a call under way.
     calling: HashSet<u32>,
+    /// Steps that may begin once the call that is under way for them is back:
+    /// the run turned around while an operation was being looked at.
+    deferred: HashSet<u32>,
     sender: mpsc::UnboundedSender<Finished>,
     receiver: mpsc::UnboundedReceiver<Finished>,
     reports: VecDeque<Finished>,
@@ -65,6 +68,7 @@ pub(crate) struct RunLoop {
 /// A call that came back. The channel is unbounded because calls under way are.
 struct Finished {
     step: u32,
+    direction: Direction,
     call: Call,
     target: Target,
     report: Report,
@@ -102,6 +106,7 @@ impl RunLoop {
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
             calling: HashSet::new(),
+            deferred: HashSet::new(),
             sender,
             receiver,
             reports: VecDeque::new(),
@@ -217,7 +222,7 @@ impl RunLoop {
                     self.take(driver, event, &mut turn)?;
                 } else if let Some(finished) = self.reports.pop_front() {
                     let event = self.finished(driver, finished, &mut turn.batch);
-                    self.queue.push_back(event);
+                    self.queue.extend(event);
                 } else {
                     self.dispatch_ready(driver, &mut turn);
                     if self.queue.is_empty() {
@@ -266,6 +271,10 @@ impl RunLoop {
             };
             // Stale: the run was stopped meanwhile.
             if !matches!(self.run.steps()[step as usize].state, StepState::Due { .. }) {
+                continue;
+            }
+            if self.calling.contains(&step) {
+                self.deferred.insert(step);
                 continue;
             }
             let event = self.decide(driver, step, turn);
@@ -350,6 +359,15 @@ impl RunLoop {
             (None, Target::Apply(planned)) => planned.as_ref().clone(),
             (None, Target::Destroy(gone)) => gone.as_ref().clone(),
         };
+        if let Target::Apply(planned) = &target {
+            // Whatever becomes of the operation, the resource may stand on both.
+            let new = planned
+                .depends_on
+                .iter()
+                .filter(|name| !record.depends_on.contains(name));
+            let new: Vec<ResourceName> = new.cloned().collect();
+            record.depends_on.extend(new);
+        }
         record.open = Some(open);
         turn.batch
             .put(key::resource(&driver.id, &name), encode(&record));
@@ -517,6 +535,7 @@ impl RunLoop {
         }
         let job = Job {
             step,
+            direction: self.run.steps()[step as usize].direction,
             call,
             prior: current.and_then(ResourceRecord::prior),
             context: CallContext {
@@ -553,14 +572,23 @@ impl RunLoop {
     }
 
     /// Turns a call's report into an event, and keeps what it says of the resource.
-    fn finished(&mut self, driver: &Driver, finished: Finished, batch: &mut Batch) -> Event {
+    fn finished(
+        &mut self,
+        driver: &Driver,
+        finished: Finished,
+        batch: &mut Batch,
+    ) -> Option<Event> {
         let Finished {
             step,
+            direction,
             call,
             target,
             report,
         } = finished;
         self.calling.remove(&step);
+        if self.deferred.remove(&step) {
+            self.ready.push_back(step);
+        }
         if let Some(live) = driver
             .handle
             .live
@@ -570,9 +598,19 @@ impl RunLoop {
         {
             live.forget_progress(step);
         }
+        let state = &self.run.steps()[step as usize];
+        let awaited = matches!(
+            state.state,
+            StepState::Running | StepState::Pending { .. } | StepState::Unsettled { .. }
+        );
+        if !awaited || state.direction != direction {
+            // The run turned around meanwhile; what the operation did, or will
+            // do, is being undone.
+            return None;
+        }
         let name = target.record().name.clone();
         let now = driver.context.now();
-        match report {
+        Some(match report {
             Report::Settled(settlement) => {
                 self.settled(driver, target, settlement, batch);
                 Event::Succeeded { step }
@@ -610,7 +648,7 @@ impl RunLoop {
                     jitter,
                 }
             }
-        }
+        })
     }
 
     fn settled(
@@ -776,11 +814,16 @@ async fn perform(
     metrics::counter!(crate::metrics::OPERATIONS, "engine" => engine, "purpose" => purpose, "outcome" => outcome)
         .increment(1);
     let Job {
-        step, call, target, ..
+        step,
+        direction,
+        call,
+        target,
+        ..
     } = job;
     // A driver that is gone settles the operation when it comes back.
     let _ = sender.send(Finished {
         step,
+        direction,
         call,
         target,
         report,

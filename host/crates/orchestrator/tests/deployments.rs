@@ -697,10 +697,8 @@ async fn an_engine_that_is_not_ready_yet_is_waited_for() {
     let host = world.host().await;
     post(&host, &two()).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(
-        host.get("web").await.expect("there").phase,
-        Phase::Validating
-    );
+    let view = host.get("web").await.expect("there");
+    assert_eq!(view.phase, Phase::Validating, "{view:#?}");
     world.engines.add("fake");
     assert_status(&settle(&host, "web").await, DeploymentStatus::Ready);
 }

@@ -315,6 +315,13 @@ impl Run {
                     }
                 }
             }
+            // Under way once, and now said never to have been: begin again, as
+            // a new attempt, so that it ends.
+            (StepState::Pending { .. }, Failure::NeverHappened)
+                if run.attempts <= retries && !stopping =>
+            {
+                self.due(step, effects);
+            }
             // It never took effect: the same attempt begins anew.
             (StepState::Unsettled { .. }, Failure::NeverHappened) => {
                 run.attempts = run.attempts.saturating_sub(1);

@@ -367,6 +367,6 @@ fn json_type(value: &Value) -> &'static str {
 fn unavailable(message: String) -> EngineError {
     EngineError::Unavailable {
         message,
-        retry_after: None,
+        retry_after: Some(std::time::Duration::from_secs(1)),
     }
 }

@@ -1,0 +1,432 @@
+//! Engines, and the world that they change. They are slow, they fail before
+//! and after the effect, they forget to answer; but they keep the contract: a
+//! repeated operation id has no second effect.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nestor_core::engine::{EngineError, Features, Outcome, Output, Pending, Purpose, Settled};
+use nestor_core::ids::{Digest, EngineId, OutputName};
+use nestor_core::ports::{EngineCall, EngineHead, EngineStatus, Engines, Function, Reply};
+use serde_json::{Value, json};
+
+use crate::clock::SimClock;
+use crate::dice::Dice;
+use crate::store::SimStore;
+use crate::trace::Trace;
+use crate::{Invariant, Violation};
+
+/// How badly things go; each is "once in so many calls", 0 for never.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// A transient error, before or after the effect.
+    pub transient: u64,
+    /// A permanent error, before or after the effect.
+    pub permanent: u64,
+    /// The operation goes on outside for some polls.
+    pub pending: u64,
+    /// `observe` denies what is there.
+    pub lies: u64,
+}
+
+/// A resource as it is in the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thing {
+    /// As last applied.
+    pub config: Value,
+    /// By which operation.
+    pub operation: String,
+}
+
+/// The world outside; outlives every host.
+pub struct World {
+    inner: Mutex<Inner>,
+    clock: SimClock,
+    trace: Arc<Trace>,
+    weather: Weather,
+}
+
+struct Inner {
+    dice: Dice,
+    things: BTreeMap<(String, String), Thing>,
+    /// Effects by operation, without the attempt or anything else that a
+    /// coordinator could be tempted to make it unique with.
+    effects: BTreeMap<String, u32>,
+    /// Polls that are left, by operation.
+    polls: HashMap<String, u32>,
+    /// Operations of a live host under way, by resource.
+    busy: HashMap<(String, String), String>,
+    violations: Vec<Violation>,
+    calls: u64,
+}
+
+impl World {
+    /// Nothing in it.
+    #[must_use]
+    pub fn new(dice: Dice, clock: SimClock, trace: Arc<Trace>, weather: Weather) -> Self {
+        let inner = Inner {
+            dice,
+            things: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            polls: HashMap::new(),
+            busy: HashMap::new(),
+            violations: Vec::new(),
+            calls: 0,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            clock,
+            trace,
+            weather,
+        }
+    }
+
+    /// A deployment's resources and their configs.
+    #[must_use]
+    pub fn of(&self, deployment: &str) -> BTreeMap<String, Value> {
+        let inner = self.lock();
+        let things = inner.things.iter().filter(|((d, _), _)| d == deployment);
+        things
+            .map(|((_, r), thing)| (r.clone(), thing.config.clone()))
+            .collect()
+    }
+
+    /// Breaches seen by the engines.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.lock().violations.clone()
+    }
+
+    /// Calls so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// The host is dead, and with it its calls.
+    pub fn host_died(&self) {
+        self.lock().busy.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn breach(&mut self, invariant: Invariant, detail: String) {
+        self.violations.push(Violation { invariant, detail });
+    }
+
+    fn once_in(&mut self, rolls: u64) -> bool {
+        rolls > 0 && self.dice.once_in(rolls)
+    }
+}
+
+/// The engines as one host has them.
+pub struct SimEngines {
+    world: Arc<World>,
+    host: Arc<SimStore>,
+}
+
+impl SimEngines {
+    /// For a host; its calls end with it.
+    #[must_use]
+    pub fn new(world: Arc<World>, host: Arc<SimStore>) -> Self {
+        Self { world, host }
+    }
+
+    async fn alive(&self) {
+        self.world.clock.news();
+        if self.host.dead() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn pass(&self, millis: u64) {
+        self.world.clock.sleep(millis).await;
+        self.alive().await;
+    }
+
+    async fn change(&self, call: &EngineCall) -> Result<Outcome, EngineError> {
+        let world = &self.world;
+        let place = (
+            call.context.deployment.to_string(),
+            call.request.name.to_string(),
+        );
+        let operation = call.context.operation_id.clone();
+        let (wait, fails, transient, pends) = {
+            let mut inner = world.lock();
+            let wait = inner.dice.below(4_000);
+            let fails = inner.once_in(world.weather.permanent);
+            let transient = inner.once_in(world.weather.transient);
+            let pends = inner.once_in(world.weather.pending);
+            (wait, fails, transient, pends)
+        };
+        let after_effect = world.lock().dice.once_in(2);
+        self.pass(wait).await;
+        let error = || match (transient, fails) {
+            (true, _) => Some(EngineError::Transient {
+                message: "try again".into(),
+                retry_after: None,
+            }),
+            (false, true) => Some(EngineError::Failed("it does not work".into())),
+            (false, false) => None,
+        };
+        if let Some(error) = error().filter(|_| !after_effect) {
+            return Err(error);
+        }
+        if pends && !world.lock().effects.contains_key(&effect_key(&operation)) {
+            let mut inner = world.lock();
+            let polls = u32::try_from(1 + inner.dice.below(3)).unwrap_or(1);
+            inner.polls.insert(operation.clone(), polls);
+            return Ok(pending());
+        }
+        self.effect(call, &place);
+        let wait = world.lock().dice.below(1_000);
+        self.pass(wait).await;
+        match error() {
+            Some(error) => Err(error),
+            None => Ok(self.settled(call, &place)),
+        }
+    }
+
+    /// The effect of an operation, once.
+    fn effect(&self, call: &EngineCall, place: &(String, String)) {
+        let operation = &call.context.operation_id;
+        let mut inner = self.world.lock();
+        let forward = operation.ends_with("/do");
+        check_order(&mut inner, call, place, forward);
+        let now = match (call.function, inner.things.get(place)) {
+            (Function::Destroy, None) => return,
+            (Function::Destroy, Some(_)) => None,
+            (_, Some(thing))
+                if &thing.operation == operation && thing.config == call.request.config =>
+            {
+                return;
+            }
+            (_, _) => Some(Thing {
+                config: call.request.config.clone(),
+                operation: operation.clone(),
+            }),
+        };
+        let count = inner.effects.entry(effect_key(operation)).or_default();
+        *count += 1;
+        if *count > 1 {
+            let detail = format!("{operation} took effect {count} times", count = *count);
+            inner.breach(Invariant::NoEffectTwice, detail);
+        }
+        self.world.trace.note(format!("effect of {operation}"));
+        match now {
+            Some(thing) => inner.things.insert(place.clone(), thing),
+            None => inner.things.remove(place),
+        };
+    }
+
+    fn settled(&self, call: &EngineCall, place: &(String, String)) -> Outcome {
+        let outputs = match call.context.purpose {
+            Purpose::Destroy => Vec::new(),
+            Purpose::Apply | Purpose::Inspect => vec![Output {
+                name: OutputName::new("out").expect("a name"),
+                value: output_of(&place.0, &place.1, &call.request.config).into(),
+                sensitive: false,
+            }],
+        };
+        Outcome::Ready(Settled {
+            outputs,
+            state: json!({ "by": call.context.operation_id }),
+        })
+    }
+
+    async fn observe(&self, call: &EngineCall) -> Result<Outcome, EngineError> {
+        let place = (
+            call.context.deployment.to_string(),
+            call.request.name.to_string(),
+        );
+        let operation = call.context.operation_id.clone();
+        let wait = self.world.lock().dice.below(500);
+        self.pass(wait).await;
+        let transient = {
+            let mut inner = self.world.lock();
+            inner.once_in(self.world.weather.transient)
+        };
+        if transient {
+            return Err(EngineError::Transient {
+                message: "cannot look".into(),
+                retry_after: None,
+            });
+        }
+        let left = {
+            let mut inner = self.world.lock();
+            match inner.polls.get_mut(&operation) {
+                Some(left) if *left > 1 => {
+                    *left -= 1;
+                    Some(*left)
+                }
+                Some(_) => {
+                    inner.polls.remove(&operation);
+                    Some(0)
+                }
+                None => None,
+            }
+        };
+        if left.is_some_and(|left| left > 0) {
+            return Ok(pending());
+        }
+        if left.is_some() {
+            let call = EngineCall {
+                function: acting(call.context.purpose),
+                ..copy(call)
+            };
+            self.effect(&call, &place);
+            return Ok(self.settled(&call, &place));
+        }
+        let mut inner = self.world.lock();
+        let there = inner.things.get(&place).cloned();
+        let done = match (call.context.purpose, &there) {
+            (Purpose::Destroy, None) => true,
+            (Purpose::Destroy, Some(_)) => false,
+            (_, Some(thing)) => thing.operation == operation,
+            (_, None) => false,
+        };
+        if done && !inner.once_in(self.world.weather.lies) {
+            drop(inner);
+            return Ok(self.settled(call, &place));
+        }
+        Err(EngineError::Missing("never happened".into()))
+    }
+}
+
+fn acting(purpose: Purpose) -> Function {
+    match purpose {
+        Purpose::Destroy => Function::Destroy,
+        Purpose::Apply | Purpose::Inspect => Function::Apply,
+    }
+}
+
+fn copy(call: &EngineCall) -> EngineCall {
+    EngineCall {
+        engine: call.engine.clone(),
+        digest: call.digest,
+        function: call.function,
+        context: call.context.clone(),
+        request: call.request.clone(),
+        definition_folder: None,
+        observer: Arc::clone(&call.observer),
+    }
+}
+
+/// `deployment/run/resource/direction`, whatever else the id holds.
+fn effect_key(operation: &str) -> String {
+    operation.split('/').take(4).collect::<Vec<_>>().join("/")
+}
+
+/// What a resource puts out; its users must have exactly this.
+#[must_use]
+pub fn output_of(deployment: &str, resource: &str, config: &Value) -> String {
+    format!("{deployment}.{resource}.{}", config["v"])
+}
+
+fn check_order(inner: &mut Inner, call: &EngineCall, place: &(String, String), forward: bool) {
+    let operation = &call.context.operation_id;
+    if forward && call.context.purpose == Purpose::Apply {
+        for (needed, value) in call.request.config["needs"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            let there = inner.things.get(&(place.0.clone(), needed.clone()));
+            let is = there.map(|thing| output_of(&place.0, needed, &thing.config));
+            if is.as_deref() != value.as_str() {
+                let detail = format!("{operation} needs {needed} = {value}, which is {is:?}");
+                inner.breach(Invariant::DependenciesFirst, detail);
+            }
+        }
+    }
+    // What needs this one must be undone, or gone, before it.
+    let users: Vec<String> = inner
+        .things
+        .iter()
+        .filter(|((d, r), _)| d == &place.0 && r != &place.1)
+        .filter(|(_, thing)| thing.config["needs"].get(&place.1).is_some())
+        .filter(|(_, thing)| {
+            let same_run = run_of(&thing.operation) == run_of(operation);
+            if forward {
+                call.context.purpose == Purpose::Destroy
+            } else {
+                same_run && thing.operation.ends_with("/do")
+            }
+        })
+        .map(|((_, r), _)| r.clone())
+        .collect();
+    if !users.is_empty() {
+        let detail = format!("{operation} while {} still stand on it", users.join(", "));
+        inner.breach(Invariant::UnwindsInReverse, detail);
+    }
+}
+
+fn run_of(operation: &str) -> &str {
+    operation.split('/').nth(1).unwrap_or_default()
+}
+
+fn pending() -> Outcome {
+    Outcome::Pending(Pending {
+        poll_after: Duration::from_secs(30),
+        percent: Some(50),
+        message: "under way".into(),
+        state: json!({ "pending": true }),
+    })
+}
+
+#[async_trait]
+impl Engines for SimEngines {
+    fn head(&self, engine: &EngineId) -> Result<EngineHead, EngineError> {
+        Ok(EngineHead {
+            id: engine.clone(),
+            digest: Digest::of(b"sim"),
+            version: "1.0.0".into(),
+            features: Features::default(),
+            status: EngineStatus::Ready,
+        })
+    }
+
+    fn names(&self) -> Vec<EngineId> {
+        vec![EngineId::new("sim").expect("a name")]
+    }
+
+    async fn call(&self, call: EngineCall) -> Result<Reply, EngineError> {
+        self.alive().await;
+        if call.function == Function::Validate {
+            return Ok(Reply::Validated(Vec::new()));
+        }
+        let place = (
+            call.context.deployment.to_string(),
+            call.request.name.to_string(),
+        );
+        self.world.trace.note(format!(
+            "call {:?} {}",
+            call.function, call.context.operation_id
+        ));
+        {
+            let mut inner = self.world.lock();
+            inner.calls += 1;
+            let operation = call.context.operation_id.clone();
+            if let Some(other) = inner.busy.insert(place.clone(), operation.clone()) {
+                let detail = format!("{operation} while {other} is under way");
+                inner.breach(Invariant::OneOperationAtATime, detail);
+            }
+        }
+        let result = match call.function {
+            Function::Apply | Function::Destroy => self.change(&call).await,
+            Function::Observe => self.observe(&call).await,
+            Function::Validate | Function::Plan | Function::Drift | Function::Render => {
+                Err(EngineError::Unsupported("not simulated".into()))
+            }
+        };
+        self.alive().await;
+        self.world.lock().busy.remove(&place);
+        result.map(Reply::Outcome)
+    }
+}

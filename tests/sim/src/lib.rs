@@ -1,0 +1,52 @@
+//! The real coordinator in a simulated world.
+//!
+//! Everything that can differ between two runs (time, chance, the order of
+//! answers, crashes) comes from one seed, so a seed that fails, fails again in
+//! the same way. See [`scenario::run`].
+//!
+//! | module | stands in for |
+//! |---|---|
+//! | [`dice`] | chance |
+//! | [`clock`] | time: it jumps when nothing else can happen |
+//! | [`store`] | the disk: a commit is whole or not at all; the host may die before or after one |
+//! | [`engines`] | engines and the world they change: slow, failing, forgetful |
+//! | [`scenario`] | the people: posts, updates, cancels, deletes, retries |
+//! | [`check`] | nobody: what has to hold in the end |
+
+pub mod check;
+pub mod clock;
+pub mod dice;
+pub mod engines;
+pub mod scenario;
+pub mod store;
+pub mod trace;
+
+/// What has to hold, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Invariant {
+    /// A resource is applied only after all it depends on is ready.
+    DependenciesFirst,
+    /// Never two operations at once on one resource.
+    OneOperationAtATime,
+    /// An acknowledged request is never lost.
+    NothingLost,
+    /// Every operation ends or is visibly stuck with a reason.
+    EverythingEnds,
+    /// Compensation runs in reverse order and only over what was changed.
+    UnwindsInReverse,
+    /// A cancelled deployment starts nothing new.
+    CancelledStartsNothing,
+    /// No operation takes effect twice.
+    NoEffectTwice,
+    /// What is deployed in the end is what the status says.
+    WorldMatchesStatus,
+}
+
+/// A breach of an invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// What was seen.
+    pub detail: String,
+}

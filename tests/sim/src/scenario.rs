@@ -1,0 +1,393 @@
+//! People who post, update, cancel, delete and retry, while the host dies.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use nestor_core::definition::{Definition, JsonType, OutputDeclaration};
+use nestor_core::ids::{DefinitionName, Digest, EngineId, OutputName};
+use nestor_core::ports::{
+    Catalog, CatalogError, Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal,
+};
+use nestor_core::spec::CatalogRef;
+use nestor_orchestrator::service::RequestMeta;
+use nestor_orchestrator::{Limits, Orchestrator, Parts};
+use serde_json::{Value, json};
+
+use crate::Violation;
+use crate::check;
+use crate::clock::SimClock;
+use crate::dice::Dice;
+use crate::engines::{SimEngines, Weather, World};
+use crate::store::{Disk, SimStore};
+use crate::trace::Trace;
+
+/// How large and how bad a scenario is.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Deployments per seed.
+    pub deployments: u64,
+    /// Requests per deployment.
+    pub requests: u64,
+    /// How engines behave.
+    pub weather: Weather,
+    /// The host dies at one commit in so many; 0: never.
+    pub dies_once_in: u64,
+    /// Deaths after which the host lives on, so that every scenario ends.
+    pub deaths: u32,
+    /// Keep the lines of the trace.
+    pub keep_trace: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            deployments: 4,
+            requests: 4,
+            weather: Weather {
+                transient: 8,
+                permanent: 14,
+                pending: 6,
+                lies: 10,
+            },
+            dies_once_in: 25,
+            deaths: 8,
+            keep_trace: false,
+        }
+    }
+}
+
+/// What a seed gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Breaches; empty is good.
+    pub violations: Vec<Violation>,
+    /// The same for the same seed.
+    pub trace: u64,
+    /// Lines of the trace, if they were kept.
+    pub lines: Vec<String>,
+    /// Deaths of the host.
+    pub deaths: u32,
+    /// Calls to engines.
+    pub calls: u64,
+    /// Deployments posted.
+    pub deployments: u64,
+}
+
+/// What people were told, by deployment.
+#[derive(Debug, Default)]
+pub struct Acknowledged {
+    /// The highest revision accepted, and its resources with their version.
+    pub revisions: BTreeMap<(String, u64), BTreeMap<String, Value>>,
+}
+
+struct Host {
+    store: Arc<SimStore>,
+    orchestrator: Orchestrator,
+}
+
+/// Runs one seed to its end.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime without I/O");
+    runtime.block_on(simulate(seed, options))
+}
+
+async fn simulate(seed: u64, options: &Options) -> Report {
+    let mut dice = Dice::new(seed);
+    let trace = Arc::new(Trace::keeping(options.keep_trace));
+    let clock = SimClock::new(Dice::new(dice.roll()));
+    let disk = Arc::new(Disk::new(Arc::clone(&trace)));
+    let world = World::new(
+        Dice::new(dice.roll()),
+        clock.clone(),
+        Arc::clone(&trace),
+        options.weather,
+    );
+    let world = Arc::new(world);
+    let current: Arc<Mutex<Option<Arc<Host>>>> = Arc::default();
+    let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
+    let mut people = Vec::new();
+    for number in 0..options.deployments {
+        let person = Person {
+            id: format!("d{number}"),
+            dice: Dice::new(dice.roll()),
+            clock: clock.clone(),
+            host: Arc::clone(&current),
+            acknowledged: Arc::clone(&acknowledged),
+            trace: Arc::clone(&trace),
+        };
+        people.push(tokio::spawn(person.live(options.requests)));
+    }
+    let mut deaths = 0;
+    loop {
+        let alive = current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match alive {
+            Some(host) if !host.store.dead() => {
+                let happened = clock.tick().await;
+                let asked = people.iter().all(tokio::task::JoinHandle::is_finished);
+                if !happened && asked && !host.store.dead() {
+                    break;
+                }
+            }
+            Some(_) => {
+                deaths += 1;
+                world.host_died();
+                *current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+            None => {
+                let once_in = if deaths < options.deaths {
+                    options.dies_once_in
+                } else {
+                    0
+                };
+                let store = SimStore::new(
+                    Arc::clone(&disk),
+                    clock.clone(),
+                    Dice::new(dice.roll()),
+                    once_in,
+                );
+                if !start(Arc::new(store), &world, &clock, &current).await {
+                    deaths += 1;
+                    world.host_died();
+                }
+            }
+        }
+    }
+    let violations = {
+        let acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut violations = world.violations();
+        violations.extend(check::all(&disk.documents(), &world, &acknowledged));
+        violations
+    };
+    Report {
+        violations,
+        trace: trace.hash(),
+        lines: trace.lines(),
+        deaths,
+        calls: world.calls(),
+        deployments: options.deployments,
+    }
+}
+
+/// Starts a host; false when it died on the way.
+async fn start(
+    store: Arc<SimStore>,
+    world: &Arc<World>,
+    clock: &SimClock,
+    current: &Mutex<Option<Arc<Host>>>,
+) -> bool {
+    let parts = Parts {
+        store: store.clone(),
+        engines: Arc::new(SimEngines::new(Arc::clone(world), store.clone())),
+        catalog: Arc::new(OneDefinition),
+        delivery: Arc::new(NoDelivery),
+        surroundings: Arc::new(clock.clone()),
+        limits: Limits::default(),
+    };
+    let starting = tokio::spawn(Orchestrator::start(parts));
+    while !starting.is_finished() && !store.dead() {
+        clock.tick().await;
+    }
+    if !store.dead()
+        && let Ok(Ok(orchestrator)) = starting.await
+    {
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Host {
+            store,
+            orchestrator,
+        }));
+        return true;
+    }
+    false
+}
+
+/// Somebody with one deployment.
+struct Person {
+    id: String,
+    dice: Dice,
+    clock: SimClock,
+    host: Arc<Mutex<Option<Arc<Host>>>>,
+    acknowledged: Arc<Mutex<Acknowledged>>,
+    trace: Arc<Trace>,
+}
+
+impl Person {
+    async fn live(mut self, requests: u64) {
+        let mut version = 0;
+        for request in 0..requests {
+            self.clock.sleep(self.dice.clone().below(20_000)).await;
+            self.dice.roll();
+            let choice = if request == 0 { 0 } else { self.dice.below(10) };
+            match choice {
+                0..=5 => {
+                    version += 1;
+                    self.post(version).await;
+                }
+                6 => self.ask("cancel").await,
+                7 => self.ask("delete").await,
+                _ => self.ask("retry").await,
+            }
+        }
+    }
+
+    /// The host that is up, once there is one.
+    async fn host(&self) -> Arc<Host> {
+        loop {
+            let up = self
+                .host
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            match up.filter(|host| !host.store.dead()) {
+                Some(host) => return host,
+                None => self.clock.sleep(100).await,
+            }
+        }
+    }
+
+    async fn post(&mut self, version: u64) {
+        let (body, configs) = self.deployment(version);
+        let host = self.host().await;
+        let bytes = serde_json::to_vec(&body).expect("JSON");
+        let meta = RequestMeta::default();
+        let orchestrator = host.orchestrator.clone();
+        let answer = self
+            .unless_dead(
+                &host,
+                async move { orchestrator.submit(&bytes, meta).await },
+            )
+            .await;
+        // No answer is no promise: it may have been accepted or not.
+        let Some(answer) = answer else { return };
+        match answer {
+            Ok(accepted) => {
+                self.trace
+                    .note(format!("accepted {} {}", self.id, accepted.revision));
+                let mut acknowledged = self
+                    .acknowledged
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                acknowledged
+                    .revisions
+                    .insert((self.id.clone(), accepted.revision), configs);
+            }
+            Err(rejection) => panic!("a good request was rejected: {rejection:?}"),
+        }
+    }
+
+    async fn ask(&mut self, what: &'static str) {
+        let host = self.host().await;
+        let (orchestrator, id) = (host.orchestrator.clone(), self.id.clone());
+        let asked = async move {
+            let meta = RequestMeta::default();
+            match what {
+                "cancel" => orchestrator.cancel(&id, meta).await.is_ok(),
+                "delete" => orchestrator.delete(&id, meta).await.is_ok(),
+                _ => orchestrator.retry(&id, meta).await.is_ok(),
+            }
+        };
+        if let Some(taken) = self.unless_dead(&host, asked).await {
+            self.trace.note(format!("{what} {} {taken}", self.id));
+        }
+    }
+
+    /// None when the host died first.
+    async fn unless_dead<T: Send + 'static>(
+        &self,
+        host: &Host,
+        request: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let request = tokio::spawn(request);
+        while !request.is_finished() {
+            if host.store.dead() {
+                request.abort();
+                return None;
+            }
+            self.clock.news();
+            tokio::task::yield_now().await;
+        }
+        request.await.ok()
+    }
+
+    /// One to five resources, each of which may need earlier ones.
+    fn deployment(&mut self, version: u64) -> (Value, BTreeMap<String, Value>) {
+        let count = 1 + self.dice.below(5);
+        let mut resources = Vec::new();
+        let mut configs = BTreeMap::new();
+        for place in 0..count {
+            let mut needs = serde_json::Map::new();
+            for earlier in 0..place {
+                if self.dice.once_in(3) {
+                    needs.insert(
+                        format!("r{earlier}"),
+                        json!(format!("${{resources.r{earlier}.outputs.out}}")),
+                    );
+                }
+            }
+            // Some resources stay as they were between revisions.
+            let v = if self.dice.once_in(3) { 0 } else { version };
+            let config = json!({ "v": v, "needs": needs });
+            configs.insert(format!("r{place}"), config.clone());
+            resources.push(json!({ "name": format!("r{place}"), "catalogRef": "thing:1.0.0", "config": config }));
+        }
+        let on_failure = match self.dice.below(4) {
+            0 => "halt",
+            1 => "continue",
+            _ => "rollback",
+        };
+        let body = json!({
+            "id": self.id,
+            "composer": "people",
+            "environment": "sim",
+            "resources": resources,
+            "dependencies": [],
+            "policy": { "onFailure": on_failure, "retries": 3 },
+        });
+        (body, configs)
+    }
+}
+
+struct OneDefinition;
+
+#[async_trait]
+impl Catalog for OneDefinition {
+    async fn lookup(&self, _: &CatalogRef) -> Result<Arc<Definition>, CatalogError> {
+        let declared = OutputDeclaration {
+            json_type: JsonType::String,
+            sensitive: false,
+            description: String::new(),
+        };
+        Ok(Arc::new(Definition {
+            name: DefinitionName::new("thing").expect("a name"),
+            version: "1.0.0".parse().expect("a version"),
+            description: "anything".into(),
+            engines: vec![(EngineId::new("sim").expect("a name"), Arc::new(json!({})))],
+            config_schema: Arc::new(json!(true)),
+            outputs: [(OutputName::new("out").expect("a name"), declared)].into(),
+            delivery: None,
+            folder: None,
+            digest: Digest::of(b"thing"),
+        }))
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Definition>>, CatalogError> {
+        Ok(Vec::new())
+    }
+}
+
+struct NoDelivery;
+
+#[async_trait]
+impl Delivery for NoDelivery {
+    async fn deliver(&self, _: DeliveryRequest) -> Result<Delivered, DeliveryError> {
+        Err(DeliveryError::Failed("not simulated".into()))
+    }
+    async fn withdraw(&self, _: Withdrawal) -> Result<Delivered, DeliveryError> {
+        Err(DeliveryError::Failed("not simulated".into()))
+    }
+}
