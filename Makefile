@@ -5,7 +5,7 @@
 # build serves them (docs/adr/0003).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev-orchestrator setup build engines guests test lint bench helm-corpus hack drift clean
+.PHONY: help run dev-orchestrator setup build engines guests test lint bench sim helm-corpus hack drift clean
 
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
@@ -39,6 +39,9 @@ lint: ## Formatting, clippy, licences and sources of dependencies
 
 bench: ## The table of speeds: what, ours, theirs, ratio, target, met
 	@scripts/bench
+
+sim: setup ## The coordinator in a simulated world: 100,000 deployments, every invariant
+	@cargo run --locked -q -p nestor-sim -- $(SIM)
 
 helm-corpus: ## Compare with helm template, every chart below DIR=…; OUT=… keeps what differs
 	@scripts/helm-corpus "$(DIR)" "$(OUT)"
