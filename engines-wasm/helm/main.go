@@ -3,12 +3,20 @@
 package main
 
 import (
+	"runtime/debug"
+
 	nestor "github.com/nestor-platform/orchestrator/sdk/go"
 
 	"github.com/nestor-platform/orchestrator/engines-wasm/helm/internal/engine"
 )
 
+// collectAt is how much memory a call uses before the garbage collector works.
+// Few renderings use as much, and collecting takes up to a third of one; a call
+// may use 512 MiB (engine.toml), of which the host's copies take some.
+const collectAt = 320 << 20
+
 func init() {
+	debug.SetMemoryLimit(collectAt)
 	nestor.Register(engine.Engine{})
 	nestor.Warm(engine.Warm)
 }

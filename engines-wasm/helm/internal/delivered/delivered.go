@@ -15,7 +15,6 @@ import (
 	"io"
 	"strings"
 
-	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
 	"sigs.k8s.io/yaml"
 
 	"github.com/nestor-platform/orchestrator/engines-wasm/helm/internal/limits"
@@ -41,7 +40,11 @@ type State struct {
 	salt []byte
 }
 
-// Object is one Kubernetes object of a rendering. In a Secret's text each value
+// digestPrefix begins the text of an object of which only a digest is kept. It
+// is a YAML scalar, and so no Kubernetes object.
+const digestPrefix = "sha256:"
+
+// Object is one Kubernetes object of a rendering, or a file of CRDs. In a Secret's text each value
 // is replaced by a keyed digest: a state shall not hold what the cluster hides.
 type Object struct {
 	Source string `json:"s"`
@@ -72,36 +75,27 @@ func New(release, namespace, chartName, chartVersion string, documents []render.
 		rand.Read(s.salt)
 	}
 	for _, d := range documents {
-		for _, text := range split(d) {
-			object, err := s.object(d, text)
-			if err != nil {
-				return nil, err
-			}
-			s.Objects = append(s.Objects, object)
+		object, err := s.object(d)
+		if err != nil {
+			return nil, err
 		}
+		s.Objects = append(s.Objects, object)
 	}
 	return s, nil
 }
 
-// split is for CRD files, which are taken from the chart as they are.
-func split(d render.Document) []string {
-	if d.Kind != "" || !strings.Contains(d.Content, "---") {
-		return []string{d.Content}
-	}
-	byKey := releaseutil.SplitManifests(d.Content)
-	texts := make([]string, len(byKey))
-	for i := range texts {
-		texts[i] = byKey[fmt.Sprintf("manifest-%d", i)]
-	}
-	return texts
-}
-
-func (s *State) object(d render.Document, text string) (Object, error) {
-	if d.Kind != "Secret" {
-		return Object{Source: d.Source, Text: text}, nil
+func (s *State) object(d render.Document) (Object, error) {
+	switch {
+	case d.CRD:
+		// Of a CRD file a digest is enough. They are megabytes, they come from
+		// the chart as they are, and what a user wants to know is which one
+		// another version of the chart brings.
+		return Object{Source: d.Source, Text: digestPrefix + Digest(d.Content)}, nil
+	case d.Kind != "Secret":
+		return Object{Source: d.Source, Text: d.Content}, nil
 	}
 	var body map[string]any
-	if err := yaml.Unmarshal([]byte(text), &body); err != nil {
+	if err := yaml.Unmarshal([]byte(d.Content), &body); err != nil {
 		return Object{}, fmt.Errorf("%s: %w", d.Source, err)
 	}
 	for _, field := range []string{"data", "stringData"} {

@@ -2,7 +2,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -171,30 +170,4 @@ func (Engine) Destroy(_ nestor.Context, r nestor.Request) (nestor.Outcome, error
 		return nestor.Settled{}, nil
 	}
 	return nil, nestor.Unsupported(byCommit + "; its manifests are removed by a commit too")
-}
-
-// Warm runs the hot path once, so that what it allocates and caches is part of
-// the engine's snapshot.
-func Warm() {
-	section.Warm()
-	c, err := (&section.Section{Inline: map[string]nestor.JSON{
-		"templates/a.yaml":     nestor.JSON(`"kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: {{ include \"a\" . | quote }}\n"`),
-		"templates/_a.tpl":     nestor.JSON(`"{{ define \"a\" }}{{ .Release.Name }}{{ end }}"`),
-		"values.yaml":          nestor.JSON(`{"a": 1}`),
-		"values.schema.json":   nestor.JSON(`{"type": "object", "properties": {"a": {"type": "integer"}}}`),
-		"templates/NOTES.txt":  nestor.JSON(`"{{ .Chart.Name }}"`),
-		"templates/hook.yaml":  nestor.JSON(`"kind: Secret\napiVersion: v1\nmetadata:\n  name: b\n  annotations: {helm.sh/hook: test}\n"`),
-		"templates/_more.tpl":  nestor.JSON(`"{{ define \"b\" }}{{ toYaml .Values | nindent 2 }}{{ end }}"`),
-		"templates/empty.yaml": nestor.JSON(`""`),
-	}}).InlineFiles("warm:1.0.0")
-	if err != nil {
-		panic(err)
-	}
-	chart, err := fromFolder(c)
-	if err != nil {
-		panic(err)
-	}
-	if _, err := render.Chart(context.Background(), chart, map[string]any{}, render.Options{ReleaseName: "warm", Namespace: "default"}); err != nil {
-		panic(err)
-	}
 }

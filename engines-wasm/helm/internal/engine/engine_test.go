@@ -474,3 +474,17 @@ func TestDescribe(t *testing.T) {
 	}
 	engine.Warm()
 }
+
+func TestPlanNamesCRDFilesThatChange(t *testing.T) {
+	host := definition(t, charts+"/renders/crds")
+	r := request(`{"chart": "chart"}`, `{}`)
+	r.Prior = &nestor.Prior{State: render(t, r).State}
+	if got := plan(t, r); got.Action != nestor.ActionNoop {
+		t.Errorf("got %v %s", got.Action, changesOf(got))
+	}
+	host.Files["chart/crds/widgets.yaml"] += "# more\n"
+	got := plan(t, r)
+	if text := changesOf(got); got.Summary != "release shop-web in namespace default: 0 objects to add, 1 to change, 0 to remove" || !strings.HasPrefix(text, `crds/crds/widgets.yaml#: "sha256:`) {
+		t.Errorf("got %q %s", got.Summary, text)
+	}
+}

@@ -76,8 +76,8 @@ type Document struct {
 	// APIVersion, Kind and Name as far as Helm reads them; empty for a CRD
 	// file, which may hold several documents.
 	APIVersion, Kind, Name string
-	// Hook says that it belongs to a hook.
-	Hook bool
+	// Hook says that it belongs to a hook, CRD that it is a file of crds/.
+	Hook, CRD bool
 }
 
 // Result is what a chart renders to.
@@ -222,7 +222,7 @@ func (r *Result) sort(c *chart.Chart, files map[string]string, o Options) error 
 	}
 	if o.IncludeCRDs {
 		for _, crd := range c.CRDObjects() {
-			r.Documents = append(r.Documents, Document{Source: crd.Filename, Content: string(crd.File.Data)})
+			r.Documents = append(r.Documents, Document{Source: crd.Filename, Content: string(crd.File.Data), CRD: true})
 		}
 	}
 	for _, m := range manifests {
