@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nestor_core::ports::Bytes;
 use serde_json::Value;
 
-use crate::engines::World;
+use crate::engines::{World, output_of};
 use crate::scenario::Acknowledged;
 use crate::{Invariant, Violation};
 
@@ -169,6 +169,19 @@ fn matches_world(
         .into_iter()
         .map(|(name, config)| (name, config["v"].clone()))
         .collect();
+    if status["status"] == "ready" {
+        for (name, config) in &world.of(id) {
+            for (needed, value) in config["needs"].as_object().into_iter().flatten() {
+                let is = world.of(id).get(needed).map(|c| output_of(id, needed, c));
+                if is.as_deref() != value.as_str() {
+                    let detail = format!(
+                        "{id} is ready, but {name} was given {value} of {needed}, which is {is:?}"
+                    );
+                    breach(Invariant::DependenciesFirst, detail);
+                }
+            }
+        }
+    }
     if expected != there {
         breach(
             Invariant::WorldMatchesStatus,

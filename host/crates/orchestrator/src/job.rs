@@ -7,6 +7,7 @@ use serde_json::Value;
 use nestor_core::engine::{
     CallContext, EngineError, Outcome, Output, Pending, Prior, Purpose, ResourceRequest,
 };
+use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Call, Direction, Failure};
 use nestor_core::ids::{Digest, ResourceName};
 use nestor_core::ports::{
@@ -101,7 +102,13 @@ impl Job {
                     Ok(other) => Err(mismatch(function, &other)),
                     // Gone already is what destroying is for. From `observe` it
                     // would mean that the destruction never took effect.
-                    Err(EngineError::Missing(_)) if function == Function::Destroy => Ok(gone()),
+                    Err(EngineError::Missing(_))
+                        if function == Function::Destroy
+                            || active(Mutation::WorldMatchesStatus)
+                                && self.target.purpose() == Purpose::Destroy =>
+                    {
+                        Ok(gone())
+                    }
                     Err(error) => Err(error),
                 }
             }

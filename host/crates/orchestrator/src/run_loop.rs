@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use nestor_core::engine::{CallContext, EngineError, Purpose};
+use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{
     Call, Direction, Effect, Event, Failure, Mode, Outcome, Run, StepKind, StepState, replay, step,
 };
@@ -273,7 +274,7 @@ impl RunLoop {
             if !matches!(self.run.steps()[step as usize].state, StepState::Due { .. }) {
                 continue;
             }
-            if self.calling.contains(&step) {
+            if self.calling.contains(&step) && !active(Mutation::OneOperationAtATime) {
                 self.deferred.insert(step);
                 continue;
             }
@@ -441,7 +442,11 @@ impl RunLoop {
             Direction::Undo => "undo",
         };
         let name = &self.record.plan.steps[step as usize].name;
-        format!("{}/{}/{}/{direction}", driver.id, self.record.number, name)
+        let id = format!("{}/{}/{}/{direction}", driver.id, self.record.number, name);
+        if active(Mutation::NoEffectTwice) {
+            return format!("{id}/{}", self.run.steps()[step as usize].attempts);
+        }
+        id
     }
 
     /// Journal, records, events and status in one commit; then the calls.

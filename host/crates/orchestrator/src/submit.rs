@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::ids::{DeploymentId, Digest, EngineId, ResourceName};
 use nestor_core::planner::{self, Definitions, ExecutionPlan};
 use nestor_core::ports::{Batch, CommitError, EngineHead, Guard};
@@ -208,7 +209,9 @@ pub(crate) async fn submit(
         };
         batch.put(at, encode(&record));
         batch.put(key::revision(&id, revision), encode(&revision_record));
-        batch.put(key::todo(&id), encode(&now));
+        if !active(Mutation::NothingLost) {
+            batch.put(key::todo(&id), encode(&now));
+        }
         if let Some((at, guard)) = &used {
             batch.guard(guard.clone());
             batch.put(

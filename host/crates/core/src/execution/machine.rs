@@ -2,6 +2,7 @@
 
 use super::backoff::backoff_ms;
 use super::event::{Call, Effect, Event, Failure, Illegal};
+use super::mutation::{Mutation, active};
 use super::state::{Direction, Mode, Outcome, Run, StepState, StopReason};
 use crate::ids::Timestamp;
 use crate::spec::OnFailure;
@@ -36,6 +37,7 @@ pub fn step(run: &mut Run, event: &Event) -> Result<Vec<Effect>, Illegal> {
             let again = |attempts, wish| at.plus_millis(backoff_ms(attempts, *jitter, wish));
             run.call_failed(*step, *failure, reason, *at, again, event, &mut effects)?;
         }
+        Event::CancelRequested if active(Mutation::CancelledStartsNothing) => {}
         Event::CancelRequested => match run.mode {
             Mode::Fresh | Mode::Forward => run.stop(StopReason::Cancel, &mut effects),
             // What stopped for a failure is on its way out already; a halted
@@ -353,6 +355,7 @@ impl Run {
         for step in self.places() {
             let run = &mut self.steps[step as usize];
             match run.state {
+                StepState::Running if active(Mutation::EverythingEnds) => {}
                 StepState::Running => {
                     run.state = StepState::Unsettled { not_before: None };
                     let (direction, attempt) = (run.direction, run.attempts);
@@ -444,6 +447,9 @@ impl Run {
         for next in self.waiting_for(step, direction) {
             if let StepState::Waiting { missing } = &mut self.steps[next as usize].state {
                 *missing -= 1;
+                if active(Mutation::DependenciesFirst) && direction == Direction::Forward {
+                    *missing = 0;
+                }
                 if *missing == 0 && moving {
                     self.due(next, effects);
                 }
@@ -650,6 +656,8 @@ impl Run {
                 Direction::Undo => &self.dependents[step as usize],
             };
             let missing = before.iter().filter(|i| open(self, **i)).count();
+            let at_once = active(Mutation::UnwindsInReverse) && direction == Direction::Undo;
+            let missing = if at_once { 0 } else { missing };
             self.steps[step as usize].state = StepState::Waiting {
                 missing: u32::try_from(missing).unwrap_or(u32::MAX),
             };

@@ -14,6 +14,7 @@
 mod backoff;
 mod event;
 mod machine;
+pub mod mutation;
 mod plan;
 mod state;
 #[cfg(test)]

@@ -1,0 +1,63 @@
+//! Deliberate bugs, one per invariant, to show that the simulation would find
+//! them. They exist only with the feature `mutations`, which nothing but the
+//! simulation's own test turns on; without it [`active`] is the constant false.
+
+/// A deliberate bug, named after the invariant that it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutation {
+    /// A step begins when the first of those it comes after is done.
+    DependenciesFirst,
+    /// A step is worked on although a call for it is still under way.
+    OneOperationAtATime,
+    /// A request is acknowledged, but not marked as something to do.
+    NothingLost,
+    /// A call that was under way when the host died is forgotten.
+    EverythingEnds,
+    /// Everything that was touched is undone at once.
+    UnwindsInReverse,
+    /// A request to stop is noted, and the run goes on.
+    CancelledStartsNothing,
+    /// An attempt is an operation of its own.
+    NoEffectTwice,
+    /// A destruction that never happened counts as done.
+    WorldMatchesStatus,
+}
+
+impl Mutation {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::DependenciesFirst,
+        Self::OneOperationAtATime,
+        Self::NothingLost,
+        Self::EverythingEnds,
+        Self::UnwindsInReverse,
+        Self::CancelledStartsNothing,
+        Self::NoEffectTwice,
+        Self::WorldMatchesStatus,
+    ];
+}
+
+#[cfg(feature = "mutations")]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+}
+
+/// Turns one bug on for this thread, or none.
+#[cfg(feature = "mutations")]
+pub fn set(mutation: Option<Mutation>) {
+    ACTIVE.set(mutation);
+}
+
+/// Whether the code is to misbehave so.
+#[cfg(feature = "mutations")]
+#[must_use]
+pub fn active(mutation: Mutation) -> bool {
+    ACTIVE.get() == Some(mutation)
+}
+
+/// Whether the code is to misbehave so.
+#[cfg(not(feature = "mutations"))]
+#[must_use]
+pub const fn active(_: Mutation) -> bool {
+    false
+}
