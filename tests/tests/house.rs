@@ -11,6 +11,31 @@ use support::{files, root, text};
 /// Past this, a file holds more than one thing: find the seam.
 const MAX_LINES: usize = 600;
 
+/// Files that are longer, how long they may be, and why. A file that has become
+/// short enough fails the test as well: take it off the list.
+const LONGER: &[(&str, usize, &str)] = &[
+    (
+        "host/crates/core/src/execution/machine.rs",
+        720,
+        "one match over event and state",
+    ),
+    (
+        "host/crates/orchestrator/src/run_loop.rs",
+        900,
+        "to be split: calls apart from the loop",
+    ),
+    (
+        "host/crates/orchestrator/tests/deployments.rs",
+        900,
+        "scenarios that share one world",
+    ),
+    (
+        "host/crates/api/tests/api/bad_input.rs",
+        720,
+        "tables of requests and their answers",
+    ),
+];
+
 /// Generated, or data whose length says nothing.
 fn any_length(file: &Path) -> bool {
     let path = file.to_string_lossy();
@@ -31,15 +56,16 @@ fn files_stay_small() {
         }
         let Some(text) = text(&file) else { continue };
         let lines = text.lines().count();
-        if lines > MAX_LINES {
-            long.push(format!("{}: {lines} lines", file.display()));
+        let excepted = LONGER.iter().find(|(name, ..)| file == Path::new(name));
+        let allowed = excepted.map_or(MAX_LINES, |(_, lines, _)| *lines);
+        if lines > allowed {
+            long.push(format!("{}: {lines} lines of {allowed}", file.display()));
+        }
+        if excepted.is_some() && lines <= MAX_LINES {
+            long.push(format!("{}: off the list of longer files", file.display()));
         }
     }
-    assert!(
-        long.is_empty(),
-        "more than {MAX_LINES} lines, find the seam:\n{}",
-        long.join("\n")
-    );
+    assert!(long.is_empty(), "find the seam:\n{}", long.join("\n"));
 }
 
 /// Paths and hosts of the machine that somebody works on.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The checkout.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("tests/ is below the checkout")
@@ -13,7 +13,7 @@ pub fn root() -> PathBuf {
 }
 
 /// What cargo prints, run in the checkout.
-pub fn cargo(arguments: &[&str]) -> String {
+pub(crate) fn cargo(arguments: &[&str]) -> String {
     run(
         &std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()),
         arguments,
@@ -22,7 +22,7 @@ pub fn cargo(arguments: &[&str]) -> String {
 
 /// The files that git knows here, relative to the checkout: committed or about
 /// to be, never build results.
-pub fn files() -> Vec<PathBuf> {
+pub(crate) fn files() -> Vec<PathBuf> {
     let listed = run(
         "git",
         &[
@@ -46,7 +46,7 @@ pub fn files() -> Vec<PathBuf> {
 }
 
 /// A file's text; `None` when it is not UTF-8.
-pub fn text(file: &Path) -> Option<String> {
+pub(crate) fn text(file: &Path) -> Option<String> {
     String::from_utf8(std::fs::read(root().join(file)).expect("a listed file can be read")).ok()
 }
 
