@@ -36,38 +36,67 @@ impl InvalidName {
         if text.chars().count() > SHOWN {
             shown.push('…');
         }
-        Self { what, shown, problem: problem.into() }
+        Self {
+            what,
+            shown,
+            problem: problem.into(),
+        }
     }
 }
 
 fn check_label(what: &'static str, text: &str, max: usize) -> Result<(), InvalidName> {
     if text.is_empty() {
-        return Err(InvalidName::new(what, text, "is empty; use lower-case letters, digits and '-'"));
-    }
-    if text.len() > max {
-        return Err(InvalidName::new(what, text, format!("has {} bytes; at most {max} are allowed", text.len())));
-    }
-    if let Some(bad) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
         return Err(InvalidName::new(
             what,
             text,
-            format!("contains {:?}; only lower-case letters, digits and '-' are allowed", bad),
+            "is empty; use lower-case letters, digits and '-'",
+        ));
+    }
+    if text.len() > max {
+        return Err(InvalidName::new(
+            what,
+            text,
+            format!("has {} bytes; at most {max} are allowed", text.len()),
+        ));
+    }
+    if let Some(bad) = text
+        .chars()
+        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
+    {
+        return Err(InvalidName::new(
+            what,
+            text,
+            format!(
+                "contains {:?}; only lower-case letters, digits and '-' are allowed",
+                bad
+            ),
         ));
     }
     if text.starts_with('-') || text.ends_with('-') {
-        return Err(InvalidName::new(what, text, "starts or ends with '-'; use a letter or digit there"));
+        return Err(InvalidName::new(
+            what,
+            text,
+            "starts or ends with '-'; use a letter or digit there",
+        ));
     }
     Ok(())
 }
 
 fn check_output(what: &'static str, text: &str, max: usize) -> Result<(), InvalidName> {
     let mut chars = text.chars();
-    let first_ok = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    if !first_ok || text.len() > max || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+    let first_ok = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if !first_ok
+        || text.len() > max
+        || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    {
         return Err(InvalidName::new(
             what,
             text,
-            format!("is not an output name: a letter or '_', then letters, digits, '_' or '-', at most {max}"),
+            format!(
+                "is not an output name: a letter or '_', then letters, digits, '_' or '-', at most {max}"
+            ),
         ));
     }
     Ok(())
@@ -157,6 +186,11 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
+    /// A digest that was made piece by piece.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
     /// The raw bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
@@ -203,7 +237,9 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// Milliseconds since the Unix epoch. The core never reads a clock; the shell
 /// passes the time in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -222,14 +258,39 @@ mod tests {
     #[test]
     fn names_refuse_paths_unicode_and_length() {
         for good in ["a", "a-b", "web-app-v1", "0"] {
-            assert_eq!(ResourceName::new(good).map(|n| n.to_string()), Ok(good.to_string()));
+            assert_eq!(
+                ResourceName::new(good).map(|n| n.to_string()),
+                Ok(good.to_string())
+            );
         }
-        for bad in ["", "-a", "a-", "A", "a/b", "..", "a b", "ä", "а", "a\0", "a\u{202e}b", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a/b",
+            "..",
+            "a b",
+            "ä",
+            "а",
+            "a\0",
+            "a\u{202e}b",
+            &"a".repeat(64),
+        ] {
             assert!(ResourceName::new(bad).is_err(), "{bad:?}");
         }
         let message = DeploymentId::new("../etc").expect_err("path").to_string();
-        assert_eq!(message, "deployment id \"../etc\" contains '.'; only lower-case letters, digits and '-' are allowed");
-        assert!(DeploymentId::new("x".repeat(1 << 20)).expect_err("long").to_string().len() < 250);
+        assert_eq!(
+            message,
+            "deployment id \"../etc\" contains '.'; only lower-case letters, digits and '-' are allowed"
+        );
+        assert!(
+            DeploymentId::new("x".repeat(1 << 20))
+                .expect_err("long")
+                .to_string()
+                .len()
+                < 250
+        );
     }
 
     #[test]

@@ -92,7 +92,10 @@ impl Planner<'_> {
                     CatalogError::Broken(why) => {
                         format!("the definition is broken; its author must mend it: {why}")
                     }
-                    CatalogError::Unavailable(_) => format!("{error}; try again"),
+                    // Why is the operator's to know.
+                    CatalogError::Unavailable(_) => {
+                        "the catalog cannot be read at the moment; try again".into()
+                    }
                 };
                 self.violation(ViolationCode::UnknownCatalogRef, place, message);
                 return None;
