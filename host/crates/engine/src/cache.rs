@@ -115,11 +115,13 @@ impl Cache {
             .serialize()
             .map_err(io::Error::other)
             .and_then(|bytes| self.write(&path, &bytes));
-        if let Err(error) = kept {
-            tracing::warn!(file = %path.display(), %error, "a compiled engine cannot be kept; it is compiled again at the next start");
-            return component;
+        match kept {
+            Ok(()) => self.load(engine, digest).unwrap_or(component),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "a compiled engine cannot be kept; it is compiled again at the next start");
+                component
+            }
         }
-        self.load(engine, digest).unwrap_or(component)
     }
 
     /// Removes what no engine of this host needs any more: other versions and

@@ -112,8 +112,11 @@ async fn floods_are_bounded_and_said() {
         "{:?}",
         heard.last()
     );
-    drop(heard);
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_to_standard_output_goes_nowhere() {
+    let fixture = start(|_| ()).await;
     fixture
         .load("stderr-flood", hostile("stderr-flood"), "")
         .await;
