@@ -1,6 +1,8 @@
 //! The direction of dependencies, as ARCHITECTURE.md draws it, checked against
 //! what cargo says. Third-party crates count only for the core, which is pure.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::collections::BTreeSet;

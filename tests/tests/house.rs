@@ -1,6 +1,8 @@
 //! Rules of the house that no compiler checks: size of files, links in the
 //! documents, no paths of one machine, scripts that parse.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::collections::BTreeSet;

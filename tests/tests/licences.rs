@@ -2,6 +2,8 @@
 //! of the crates that it bans is there. `cargo deny` checks more, where it is
 //! installed; this needs nothing but cargo.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::collections::BTreeSet;
