@@ -91,4 +91,8 @@ var warmHooks []func()
 // anew: parse embedded files, fill caches, run the hot path once. It must not
 // read files, clocks or random numbers, call the host, or leave a goroutine
 // behind. A panic in it fails the build.
+//
+// The garbage collector works only when a call uses more than 48 MiB. An engine
+// whose engine.toml asks for more than the default memory raises that in a hook,
+// with [runtime/debug.SetMemoryLimit], to about half of what it asks for.
 func Warm(hook func()) { warmHooks = append(warmHooks, hook) }

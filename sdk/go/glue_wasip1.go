@@ -3,6 +3,7 @@ package nestor
 import (
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 )
 
 // softMemoryLimit is where the collector starts to work when an engine set no
-// limit of its own: half of the 256 MiB that the host grants by default, so
-// that what the collector has not yet freed still fits.
-const softMemoryLimit = 128 << 20
+// limit of its own: half of the 96 MiB that the host grants by default. The
+// other half is for the program's own data, which the limit does not count, and
+// for what is allocated until a collection ends.
+const softMemoryLimit = 48 << 20
 
 // prepare is called once, when the component is built, and ends with the
 // state that every call starts from.
@@ -33,12 +35,11 @@ func prepare() {
 		hook()
 	}
 	warmHooks = nil
-	// The soft limit must hold before the percentage goes, or one allocation
-	// in between could collect once more than needed; harmless, but not
-	// the same bytes.
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(softMemoryLimit)
 	}
+	// What starting up left behind is room for the calls.
+	runtime.GC()
 	debug.SetGCPercent(-1)
 }
 

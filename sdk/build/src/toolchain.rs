@@ -145,7 +145,11 @@ fn debian(
         ),
     ];
     if let Some(sysroot) = sysroot {
-        let linkers = sysroot.join("lib/rustlib/x86_64-unknown-linux-gnu/bin");
+        let machine = format!(
+            "lib/rustlib/{}-unknown-linux-gnu/bin",
+            std::env::consts::ARCH
+        );
+        let linkers = sysroot.join(machine);
         env.push(("PATH".into(), before(linkers.as_os_str(), path)));
     }
     Some(WasmToolchain {
@@ -212,10 +216,11 @@ mod tests {
         assert_eq!(all.program, DEBIAN_CARGO);
         assert_eq!(all.arguments, ["-Z", "build-std=std,panic_abort"]);
         let path = &all.env.iter().find(|(name, _)| name == "PATH").unwrap().1;
-        assert_eq!(
-            path,
-            "/rustup/1.95/lib/rustlib/x86_64-unknown-linux-gnu/bin:/bin"
+        let linkers = format!(
+            "/rustup/1.95/lib/rustlib/{}-unknown-linux-gnu/bin:/bin",
+            std::env::consts::ARCH
         );
+        assert_eq!(path, linkers.as_str());
         for missing in [DEBIAN_CARGO, DEBIAN_RUSTC, "/usr/lib/wasm32-wasi/libc.a"] {
             assert_eq!(
                 debian(Some(sysroot), None, |p| p != Path::new(missing)),

@@ -10,7 +10,7 @@ use nestor_build::{Built, build};
 use wasmtime::component::{
     Component, Linker, LinkerInstance, Resource, ResourceAny, ResourceTable, ResourceType, Val,
 };
-use wasmtime::{Engine, Result, Store, StoreContextMut};
+use wasmtime::{Engine, Result, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, p2};
 
 const LIFECYCLE: &str = "nestor:engine/lifecycle@0.1.0";
@@ -20,7 +20,11 @@ const LIFECYCLE: &str = "nestor:engine/lifecycle@0.1.0";
 const FILES: usize = 2_000;
 const FILE_SIZE: usize = 5_000;
 
+/// What the host grants an engine that does not ask for memory.
+const MEMORY: usize = 96 << 20;
+
 struct Host {
+    limits: StoreLimits,
     wasi: WasiCtx,
     table: ResourceTable,
     /// What the guest asked for, as text.
@@ -206,6 +210,7 @@ fn call(function: &str, params: &[Val]) -> Called {
     wasi.preopened_dir(work.path(), "/work", FsPerms::ReadWrite)
         .unwrap();
     let host = Host {
+        limits: StoreLimitsBuilder::new().memory_size(MEMORY).build(),
         wasi: wasi.build(),
         table: ResourceTable::new(),
         heard: Arc::default(),
@@ -213,6 +218,7 @@ fn call(function: &str, params: &[Val]) -> Called {
     };
     let heard = Arc::clone(&host.heard);
     let mut store = Store::new(engine, host);
+    store.limiter(|host| &mut host.limits);
     let instance = linker.instantiate(&mut store, component).unwrap();
     let lifecycle = instance
         .get_export_index(&mut store, None, LIFECYCLE)
