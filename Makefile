@@ -7,9 +7,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run dev-orchestrator setup build engines guests test lint bench sim helm-corpus hack drift clean
 
-CARGO_TARGET_DIR ?= $(CURDIR)/target
-export CARGO_TARGET_DIR
-
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
