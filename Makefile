@@ -5,7 +5,7 @@
 # build serves them (docs/adr/0003).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev-orchestrator setup build engines guests test lint bench sim helm-corpus hack drift clean
+.PHONY: help run dev-orchestrator setup build engines guests test lint bench sim kill helm-corpus hack drift clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -38,7 +38,11 @@ bench: ## The table of speeds: what, ours, theirs, ratio, target, met
 	@scripts/bench
 
 sim: setup ## The coordinator in a simulated world: 100,000 deployments, every invariant
+	@cargo test --locked -q -p nestor-sim --features mutations --test mutations -- --nocapture
 	@cargo run --locked -q -p nestor-sim -- $(SIM)
+
+kill: guests ## The real host, killed KILLS times (200) under load; nothing is lost or repeated
+	@NESTOR_KILLS=$(or $(KILLS),200) cargo test --locked -q -p nestor --test kill -- --nocapture
 
 helm-corpus: ## Compare with helm template, every chart below DIR=…; OUT=… keeps what differs
 	@scripts/helm-corpus "$(DIR)" "$(OUT)"
