@@ -91,7 +91,7 @@ pub fn pre_initialise(
     config.set_max_recursion_depth(MAX_CALL_DEPTH);
     let engine = Engine::new(&config);
     let module = Module::new(&engine, &instrumented).map_err(|e| unsupported(&e))?;
-    for name in asked.iter().chain([&init]) {
+    for name in [&init].into_iter().chain(asked) {
         if !matches!(module.get_export(name), Some(ExternType::Func(_))) {
             let said = format!("it exports no function {name}");
             return Err(PreInitError::Unsupported(said));

@@ -24,7 +24,13 @@ var (
 
 func init() {
 	nestor.Register(engine{})
-	nestor.Warm(func() { warmed = strings.Repeat("warm ", 2) })
+	nestor.Warm(func() {
+		before := time.Now()
+		time.Sleep(time.Hour) // Takes no time when the component is built.
+		if time.Since(before) >= time.Hour {
+			warmed = strings.Repeat("warm ", 2)
+		}
+	})
 }
 
 func (engine) Describe() nestor.Description {
