@@ -82,7 +82,7 @@ impl Cache {
         match self.verified(&path) {
             Ok(true) => {}
             Ok(false) => {
-                tracing::error!(target: "nestor::audit", file = %path.display(), "a compiled engine is damaged or was swapped; it is compiled again");
+                tracing::error!(target: "nestor_engine::audit", file = %path.display(), "a compiled engine is damaged or was swapped; it is compiled again");
                 count("refused");
                 return None;
             }

@@ -105,7 +105,7 @@ impl WasiHttpHooks for Egress {
                 }
                 Err(Refusal::Denied(reason)) => {
                     Self::count(&engine, "denied");
-                    tracing::warn!(target: "nestor::audit", %engine, reason, "request denied");
+                    tracing::warn!(target: "nestor_engine::audit", %engine, reason, "request denied");
                     observer.log(
                         LogLevel::Warn,
                         &format!("request denied: {reason}"),

@@ -113,7 +113,7 @@ impl EngineHost {
         let engine = slot.info();
         self.registry.set(id, Some(slot));
         metrics::counter!(SWAPS, "engine" => id.to_string(), "reason" => "load").increment(1);
-        tracing::info!(target: "nestor::audit", engine = %id, %digest, replaced = ?replaced, "engine loaded");
+        tracing::info!(target: "nestor_engine::audit", engine = %id, %digest, replaced = ?replaced, "engine loaded");
         Ok(Loaded {
             engine,
             replaced,
@@ -153,7 +153,7 @@ impl EngineHost {
         }
         self.registry.set(id, next);
         metrics::counter!(SWAPS, "engine" => id.to_string(), "reason" => "remove").increment(1);
-        tracing::info!(target: "nestor::audit", engine = %id, digest = %slot.head.digest, "engine removed");
+        tracing::info!(target: "nestor_engine::audit", engine = %id, digest = %slot.head.digest, "engine removed");
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl EngineHost {
         }
         self.prepare_in_background(&next.head);
         tracing::error!(
-            target: "nestor::audit", engine = %id, from = %version.digest, to = %next.head.digest,
+            target: "nestor_engine::audit", engine = %id, from = %version.digest, to = %next.head.digest,
             "the new version trapped {TRAPS_UNTIL_ROLLBACK} times in a row; the one before is back"
         );
         self.registry.set(id, Some(next));

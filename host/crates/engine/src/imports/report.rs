@@ -85,12 +85,12 @@ impl Reports {
         let engine = self.engine.as_str();
         match level {
             LogLevel::Debug => {
-                tracing::debug!(target: "nestor::guest", engine, %fields, "{message}")
+                tracing::debug!(target: "nestor_engine::guest", engine, %fields, "{message}")
             }
-            LogLevel::Info => tracing::info!(target: "nestor::guest", engine, %fields, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: "nestor::guest", engine, %fields, "{message}"),
+            LogLevel::Info => tracing::info!(target: "nestor_engine::guest", engine, %fields, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "nestor_engine::guest", engine, %fields, "{message}"),
             LogLevel::Error => {
-                tracing::error!(target: "nestor::guest", engine, %fields, "{message}")
+                tracing::error!(target: "nestor_engine::guest", engine, %fields, "{message}")
             }
         }
         self.observer.log(level, message, fields);

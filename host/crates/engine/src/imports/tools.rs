@@ -41,11 +41,11 @@ impl tools::Host for CallState {
             .increment(1);
         match started {
             Ok(child) => {
-                tracing::info!(target: "nestor::audit", engine = %self.engine, tool = label, "tool started");
+                tracing::info!(target: "nestor_engine::audit", engine = %self.engine, tool = label, "tool started");
                 Ok(Ok(self.table.push(child)?))
             }
             Err(reason) => {
-                tracing::warn!(target: "nestor::audit", engine = %self.engine, tool = label, reason, "tool refused");
+                tracing::warn!(target: "nestor_engine::audit", engine = %self.engine, tool = label, reason, "tool refused");
                 Ok(Err(reason))
             }
         }
