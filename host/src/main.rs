@@ -1,2 +1,15 @@
 //! Nestor: server and command line.
-fn main() {}
+//!
+//! | module | does |
+//! |---|---|
+//! | `cli` | the commands, as a client of a server |
+//! | `config` | the server's config file |
+//! | `serve` | the server: store, engines, catalog, delivery, orchestrator, API |
+
+mod cli;
+mod config;
+mod serve;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

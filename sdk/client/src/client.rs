@@ -61,7 +61,7 @@ pub struct Filter {
 }
 
 impl Client {
-    /// A client of the server at an address such as `http://127.0.0.1:7878`.
+    /// A client of the server at an address such as `http://127.0.0.1:8080`.
     /// Nothing is sent yet.
     ///
     /// # Errors
@@ -425,7 +425,7 @@ pub(crate) async fn refusal(response: reqwest::Response, url: &Url) -> ClientErr
     }
 }
 
-fn decode<T: DeserializeOwned>(body: &[u8], url: &Url) -> Result<Reply<T>, ClientError> {
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8], url: &Url) -> Result<Reply<T>, ClientError> {
     let unreadable = |e: serde_json::Error| ClientError::Unreadable {
         url: shown(url),
         reason: e.to_string(),

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a request did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The server's address is not one.
-    #[error("{url:?} is not the address of a server: {problem}; write it as http://127.0.0.1:7878")]
+    #[error("{url:?} is not the address of a server: {problem}; write it as http://127.0.0.1:8080")]
     InvalidUrl {
         /// As it was given.
         url: String,
@@ -56,7 +56,7 @@ pub enum ClientError {
 }
 
 /// The server's error (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// `urn:nestor:error:<code>`.
@@ -80,10 +80,10 @@ pub struct Problem {
     #[serde(default)]
     pub docs: String,
     /// The query, path or header parameter that is wrong.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
     /// Everything that is wrong with the body.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
     /// After this another try makes sense; from the answer's header.
     #[serde(skip)]
@@ -91,7 +91,7 @@ pub struct Problem {
 }
 
 /// One thing that is wrong with a body.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// Stable, machine-readable.
     pub code: String,

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use reqwest::Url;
 use reqwest::header::ACCEPT;
 
-use crate::client::{refusal, shown};
+use crate::client::{Reply, decode, refusal, shown};
 use crate::error::ClientError;
 use crate::model::Event;
 use crate::sse::Parser;
@@ -45,10 +45,10 @@ impl Default for EventOptions {
 }
 
 /// Events as they happen. After an error there is nothing more.
-pub struct EventStream(Pin<Box<dyn Stream<Item = Result<Event, ClientError>> + Send>>);
+pub struct EventStream(Pin<Box<dyn Stream<Item = Result<Reply<Event>, ClientError>> + Send>>);
 
 impl Stream for EventStream {
-    type Item = Result<Event, ClientError>;
+    type Item = Result<Reply<Event>, ClientError>;
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.as_mut().poll_next(cx)
     }
@@ -91,8 +91,7 @@ pub(crate) fn stream(http: reqwest::Client, url: Url, options: EventOptions) -> 
                             if frame.kind == END {
                                 return;
                             }
-                            let event: Event = serde_json::from_str(&frame.data)
-                                .map_err(|e| ClientError::Unreadable { url: shown(&url), reason: e.to_string() })?;
+                            let event: Reply<Event> = decode(frame.data.as_bytes(), &url)?;
                             if let Some(id) = event.id {
                                 after = Some(id);
                             }

@@ -3,7 +3,7 @@
 //! ```no_run
 //! # async fn f() -> Result<(), nestor_client::ClientError> {
 //! use futures::TryStreamExt;
-//! let client = nestor_client::Client::new("http://127.0.0.1:7878")?;
+//! let client = nestor_client::Client::new("http://127.0.0.1:8080")?;
 //! let accepted = client.submit(std::fs::read("web-app.json").unwrap(), None).await?;
 //! let mut events = client.events(&accepted.id, Default::default());
 //! while let Some(event) = events.try_next().await? {

@@ -68,7 +68,7 @@ pub(crate) async fn events(
         .retry_after(5)
     })?;
     let events = api.service().events(id.as_str(), after, follow).await?;
-    let stream = sse(events, api.clone(), permit);
+    let stream = sse(events, follow, api.clone(), permit);
     let alive = KeepAlive::new()
         .interval(api.limits().keep_alive)
         .text("still there");
@@ -101,6 +101,7 @@ fn resume_point(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 
 fn sse(
     mut events: BoxStream<'static, EventView>,
+    follow: bool,
     api: Api,
     permit: OwnedSemaphorePermit,
 ) -> impl futures::Stream<Item = Result<Event, Infallible>> {
@@ -118,8 +119,11 @@ fn sse(
             };
             match next {
                 Some(event) => yield Ok(encode(&event)),
+                // A stream that follows has no end of its own: it was cut inside.
                 None => {
-                    yield Ok(Event::default().event(END).data("{}"));
+                    if !follow && !api.stopping() {
+                        yield Ok(Event::default().event(END).data("{}"));
+                    }
                     break;
                 }
             }

@@ -1,0 +1,165 @@
+//! Deployment files: JSON as it is, YAML turned into JSON, and the line behind
+//! every violation.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use nestor_client::{ClientError, Problem};
+
+use super::failure::at;
+use super::{Code, Failure};
+use crate::config::document::{self, Node};
+
+/// What a deployment file gives.
+pub(crate) struct DeploymentFile {
+    /// How messages call it.
+    name: String,
+    /// JSON for the server.
+    pub(crate) body: Vec<u8>,
+    /// For the lines; none when it is JSON that cannot be read, which the
+    /// server says better.
+    document: Option<Node>,
+}
+
+impl DeploymentFile {
+    /// Reads a file, or standard input for `-`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is YAML with a mistake.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        // What the server takes, and a little more for YAML's spaces.
+        const MAX_BYTES: u64 = 4 * nestor_core::spec::MAX_BODY_BYTES as u64;
+        let name = if path == Path::new("-") {
+            "standard input".to_owned()
+        } else {
+            path.display().to_string()
+        };
+        let mut text = String::new();
+        let read = if path == Path::new("-") {
+            std::io::stdin()
+                .lock()
+                .take(MAX_BYTES + 1)
+                .read_to_string(&mut text)
+        } else {
+            std::fs::File::open(path)
+                .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+        };
+        read.map_err(|e| Failure::invalid(format!("{name} cannot be read: {e}")))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(Failure::invalid(format!(
+                "{name} has more than {MAX_BYTES} bytes"
+            )));
+        }
+        let is_json =
+            path.extension().is_some_and(|end| end == "json") || text.trim_start().starts_with('{');
+        Self::parse(name, text, is_json)
+    }
+
+    fn parse(name: String, text: String, is_json: bool) -> Result<Self, Failure> {
+        let document = document::parse(&text);
+        if is_json {
+            return Ok(Self {
+                name,
+                document: document.ok(),
+                body: text.into_bytes(),
+            });
+        }
+        let document =
+            document.map_err(|problem| Failure::invalid(document::listed(&name, &[problem])))?;
+        let body = serde_json::to_vec(&document.to_json()).expect("a JSON value is JSON");
+        Ok(Self {
+            name,
+            body,
+            document: Some(document),
+        })
+    }
+
+    /// The server's answer about this file, with lines in place of pointers'
+    /// bare positions.
+    pub(crate) fn explain(&self, error: ClientError) -> Failure {
+        match (error.problem(), &self.document) {
+            (Some(problem), Some(document)) if !problem.violations.is_empty() => {
+                let text = self.lines(problem, document);
+                Failure {
+                    code: Code::Invalid,
+                    text,
+                    problem: Some(Box::new(problem.clone())),
+                }
+            }
+            _ => error.into(),
+        }
+    }
+
+    fn lines(&self, problem: &Problem, document: &Node) -> String {
+        let mut lines = vec![format!("{} ({})", problem.title, problem.code)];
+        for violation in &problem.violations {
+            let line = document.line_of(&violation.pointer);
+            let place = if violation.pointer.is_empty() {
+                String::new()
+            } else {
+                format!(" {}", violation.pointer)
+            };
+            let place = format!("{}:{line}{place}", self.name);
+            lines.push(format!(
+                "  {}",
+                at(&place, &violation.message, &violation.code)
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+/// `-f FILE`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FileArgs {
+    /// The deployment, as JSON or YAML; - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn problem() -> Problem {
+        serde_json::from_value(serde_json::json!({
+            "type": "urn:nestor:error:invalid-deployment", "title": "The deployment is not valid", "status": 422,
+            "detail": "2 things are wrong; see violations", "code": "invalid-deployment",
+            "violations": [
+                {"code": "unknown-field", "pointer": "/resources/0/catalogref", "message": "did you mean \"catalogRef\"?"},
+                {"code": "missing-field", "pointer": "/environment", "message": "is missing"},
+            ],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn violations_are_shown_where_they_are() {
+        let yaml =
+            "id: web-app\nresources:\n  - name: database\n    catalogref: aws-rds-mysql:1.0.0\n";
+        let file = DeploymentFile::parse("web-app.yaml".into(), yaml.into(), false).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&file.body).unwrap();
+        assert_eq!(body["resources"][0]["catalogref"], "aws-rds-mysql:1.0.0");
+        let failure = file.explain(ClientError::Problem(Box::new(problem())));
+        assert_eq!(failure.code, Code::Invalid);
+        expect![[r#"
+            The deployment is not valid (invalid-deployment)
+              web-app.yaml:4 /resources/0/catalogref: did you mean "catalogRef"? [unknown-field]
+              web-app.yaml:1 /environment: is missing [missing-field]"#]]
+        .assert_eq(&failure.text);
+    }
+
+    #[test]
+    fn json_is_sent_as_it_is_and_broken_yaml_is_not_sent() {
+        let text = "{\"id\": 1, \"id\": 2";
+        let file = DeploymentFile::parse("a.json".into(), text.into(), true).unwrap();
+        assert_eq!(file.body, text.as_bytes());
+        let failure = DeploymentFile::parse("a.yaml".into(), "id: [\n".into(), false)
+            .err()
+            .unwrap();
+        assert_eq!(failure.code, Code::Invalid);
+        assert!(failure.text.starts_with("a.yaml:"), "{}", failure.text);
+    }
+}

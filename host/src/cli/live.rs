@@ -1,0 +1,422 @@
+//! A deployment on its way: drawn in place on a terminal, told line by line
+//! elsewhere.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use nestor_client::{
+    Client, ClientError, Deployment, DeploymentStatus, Event, EventOptions, Reply, Resource,
+    ResourceStatus,
+};
+
+use super::out::{Cell, Colour, Table, one_line};
+use super::{Code, Failure, Format, Out};
+
+/// A terminal is drawn anew no more often than this.
+const REDRAW: Duration = Duration::from_millis(150);
+/// And at least this often, because not every change is an event.
+const REFRESH: Duration = Duration::from_secs(2);
+/// Rows that a table of resources may take, when the terminal does not say.
+const HEIGHT: usize = 24;
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    /// Events of earlier revisions are history.
+    pub(crate) revision: u64,
+    /// It shall be gone, not ready.
+    pub(crate) deleted: bool,
+    /// Show the engines' log lines too.
+    pub(crate) logs: bool,
+    /// None: as long as it takes.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Goal {
+    /// Whether nothing more will come of itself.
+    fn is_reached(self, deployment: &Deployment) -> bool {
+        if deployment.revision < self.revision || deployment.queued_revision.is_some() {
+            return false;
+        }
+        match deployment.status {
+            DeploymentStatus::Ready => !self.deleted,
+            status => status.is_settled(),
+        }
+    }
+}
+
+/// Follows a deployment until it settles; writes how it goes, and how it ended.
+pub(crate) async fn follow(
+    id: &str,
+    goal: Goal,
+    client: &Client,
+    out: &Out,
+) -> Result<Code, Failure> {
+    let work = run(id, goal, client, out);
+    let settled = match goal.timeout {
+        None => work.await?,
+        Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| {
+            let limit = nestor_core::units::show_duration(limit);
+            Failure::new(
+                Code::NotNow,
+                format!("{id} has not settled within {limit}; it goes on: `nestor watch {id}`"),
+            )
+        })??,
+    };
+    if goal.deleted && settled.status == DeploymentStatus::Deleted {
+        if out.format == Format::Table && !out.is_terminal() {
+            out.line(&format!("{id} is deleted"))?;
+        }
+        return Ok(Code::Done);
+    }
+    if settled.status.is_failure() {
+        let reason = settled
+            .reason
+            .as_deref()
+            .map(|reason| format!(": {}", one_line(reason)))
+            .unwrap_or_default();
+        let mut text = format!("{id} is {}{reason}", settled.status);
+        for resource in &settled.resources {
+            if matches!(
+                resource.status,
+                ResourceStatus::Failed | ResourceStatus::Stuck
+            ) {
+                let why = resource.reason.as_deref().map(one_line).unwrap_or_default();
+                text.push_str(&format!("\n  {} {}: {why}", resource.name, resource.status));
+            }
+        }
+        return Err(Failure::new(Code::Failed, text));
+    }
+    Ok(Code::Done)
+}
+
+async fn run(
+    id: &str,
+    goal: Goal,
+    client: &Client,
+    out: &Out,
+) -> Result<Reply<Deployment>, Failure> {
+    let draws = out.format == Format::Table && out.is_terminal();
+    let mut screen = Screen::default();
+    let mut teller = Teller {
+        goal,
+        seen: HashMap::new(),
+    };
+    let mut after = None;
+    loop {
+        let options = EventOptions {
+            after,
+            ..EventOptions::default()
+        };
+        let mut events = client.events(id, options);
+        let mut due = Instant::now();
+        let mut changed = true;
+        loop {
+            if draws && changed && Instant::now() >= due {
+                screen.draw(&client.deployment(id).await?.value, out)?;
+                (changed, due) = (false, Instant::now() + REDRAW);
+            }
+            let pause = if changed {
+                due.saturating_duration_since(Instant::now())
+            } else {
+                REFRESH
+            };
+            let next = if draws {
+                or_pause(events.next(), pause).await
+            } else {
+                Some(events.next().await)
+            };
+            match next {
+                None => changed = true,
+                Some(None) => break,
+                Some(Some(event)) => {
+                    let event = event?;
+                    after = event.id.or(after);
+                    changed = true;
+                    match out.format {
+                        Format::Table if !draws => teller.tell(&event, out)?,
+                        Format::Json | Format::Yaml if teller.wants(&event) => {
+                            out.line(&event.raw.to_string())?
+                        }
+                        Format::Table | Format::Json | Format::Yaml => {}
+                    }
+                }
+            }
+        }
+        let deployment = client.deployment(id).await?;
+        if draws {
+            screen.draw(&deployment, out)?;
+        }
+        if goal.is_reached(&deployment) {
+            return Ok(deployment);
+        }
+        // Settled on the way to somewhere else: look again soon.
+        tokio::time::sleep(REDRAW).await;
+    }
+}
+
+/// What the future gives, or nothing when that takes too long.
+async fn or_pause<T>(future: impl Future<Output = T>, pause: Duration) -> Option<T> {
+    tokio::time::timeout(pause, future).await.ok()
+}
+
+/// Events as lines.
+struct Teller {
+    goal: Goal,
+    /// By resource: what was said last of its progress.
+    seen: HashMap<String, String>,
+}
+
+impl Teller {
+    fn wants(&self, event: &Event) -> bool {
+        event.revision >= self.goal.revision && (event.kind != "log" || self.goal.logs)
+    }
+
+    fn tell(&mut self, event: &Event, out: &Out) -> Result<(), Failure> {
+        if !self.wants(event) {
+            return Ok(());
+        }
+        let resource = event.resource.as_deref().unwrap_or("");
+        let message = one_line(&event.message);
+        let message = match event
+            .data
+            .get("percent")
+            .and_then(serde_json::Value::as_u64)
+        {
+            Some(percent) if event.kind == "progress" => format!("{percent}% {message}"),
+            _ => message,
+        };
+        if event.kind == "progress"
+            && self
+                .seen
+                .insert(resource.to_owned(), message.clone())
+                .as_ref()
+                == Some(&message)
+        {
+            return Ok(());
+        }
+        let time = event.at.get(11..19).unwrap_or(&event.at);
+        let status = event
+            .status
+            .map(|status| format!(" → {status}"))
+            .unwrap_or_default();
+        let place = if resource.is_empty() { "-" } else { resource };
+        out.line(&format!(
+            "{time}  {:<20}  {:<10}  {message}{status}",
+            one_line(place),
+            one_line(&event.kind)
+        ))
+    }
+}
+
+/// What was drawn last, to draw over it.
+#[derive(Default)]
+struct Screen {
+    lines: usize,
+    last: String,
+}
+
+impl Screen {
+    fn draw(&mut self, deployment: &Deployment, out: &Out) -> Result<(), Failure> {
+        let (width, height) = match terminal_size::terminal_size() {
+            Some((width, height)) => (usize::from(width.0), usize::from(height.0)),
+            None => (80, HEIGHT),
+        };
+        let text = frame(deployment, out, width, height);
+        if text == self.last {
+            return Ok(());
+        }
+        let up = if self.lines > 0 {
+            format!("\x1b[{}A", self.lines)
+        } else {
+            String::new()
+        };
+        out.raw(&format!("{up}\r\x1b[J{text}"))?;
+        self.lines = text.lines().count();
+        self.last = text;
+        Ok(())
+    }
+}
+
+fn frame(deployment: &Deployment, out: &Out, width: usize, height: usize) -> String {
+    let head = headline(deployment, out);
+    // One line for the head of the table, one for "and more", one for the prompt.
+    let room = height.saturating_sub(head.lines().count() + 3).max(1);
+    let all = &deployment.resources;
+    let shown: Vec<&Resource> = if all.len() <= room {
+        all.iter().collect()
+    } else {
+        let mut sorted: Vec<&Resource> = all.iter().collect();
+        sorted.sort_by_key(|resource| urgency(resource.status));
+        sorted.truncate(room);
+        sorted
+    };
+    let mut text = format!(
+        "{head}{}",
+        resources(shown.iter().copied()).show(out, Some(width.max(20) - 1))
+    );
+    if shown.len() < all.len() {
+        let more = all.len() - shown.len();
+        text.push_str(&out.paint(Colour::Dim, &format!("and {more} more, of {}", all.len())));
+        text.push('\n');
+    }
+    text
+}
+
+/// What a person wants to see first.
+fn urgency(status: ResourceStatus) -> u8 {
+    match status {
+        ResourceStatus::Failed | ResourceStatus::Stuck => 0,
+        ResourceStatus::InProgress | ResourceStatus::RollingBack | ResourceStatus::Deleting => 1,
+        ResourceStatus::Pending | ResourceStatus::Blocked | ResourceStatus::Unknown => 2,
+        ResourceStatus::Skipped => 3,
+        ResourceStatus::Ready | ResourceStatus::RolledBack | ResourceStatus::Deleted => 4,
+    }
+}
+
+/// `web-app  in_progress (deploying) 50%  revision 1  production  team-web`
+pub(crate) fn headline(deployment: &Deployment, out: &Out) -> String {
+    let settled = deployment.status.is_settled();
+    let status = out.paint(
+        deployment_colour(deployment.status),
+        deployment.status.as_str(),
+    );
+    let doing = if settled {
+        String::new()
+    } else {
+        format!(
+            " ({}) {}",
+            one_line(&deployment.phase),
+            one_line(&deployment.progress)
+        )
+    };
+    let queued = deployment
+        .queued_revision
+        .map(|n| format!(", {n} waits"))
+        .unwrap_or_default();
+    let mut text = format!(
+        "{}  {status}{doing}  revision {}{queued}  {}  {}\n",
+        out.paint(Colour::Bold, &one_line(&deployment.id)),
+        deployment.revision,
+        one_line(&deployment.environment),
+        one_line(&deployment.composer),
+    );
+    if let Some(reason) = &deployment.reason {
+        text.push_str(&format!("{}\n", one_line(reason)));
+    }
+    text
+}
+
+/// The resources as a table.
+pub(crate) fn resources<'a>(all: impl Iterator<Item = &'a Resource>) -> Table {
+    let mut table = Table::new([
+        "NAME",
+        "STATUS",
+        "PROGRESS",
+        "ENGINE",
+        "DEFINITION",
+        "MESSAGE",
+    ]);
+    for resource in all {
+        let mut message = resource.reason.clone().unwrap_or_default();
+        if message.is_empty() && !resource.blocked_by.is_empty() {
+            message = format!("waits for {}", resource.blocked_by.join(", "));
+        }
+        if resource.attempts > 1 {
+            message = format!("attempt {}: {message}", resource.attempts);
+        }
+        table.row([
+            resource.name.as_str().into(),
+            Cell::of(resource.status.as_str(), resource_colour(resource.status)),
+            resource.progress.as_deref().unwrap_or("").into(),
+            resource.engine.as_str().into(),
+            resource.catalog_ref.as_str().into(),
+            message.into(),
+        ]);
+    }
+    table
+}
+
+pub(crate) fn deployment_colour(status: DeploymentStatus) -> Colour {
+    match status {
+        DeploymentStatus::Ready => Colour::Good,
+        DeploymentStatus::Deleted => Colour::Dim,
+        status if status.is_failure() => Colour::Bad,
+        _ => Colour::Busy,
+    }
+}
+
+pub(crate) fn resource_colour(status: ResourceStatus) -> Colour {
+    match urgency(status) {
+        0 => Colour::Bad,
+        1 => Colour::Busy,
+        2 | 3 => Colour::Dim,
+        _ if status == ResourceStatus::Ready => Colour::Good,
+        _ => Colour::Dim,
+    }
+}
+
+/// Whether a deployment is there.
+pub(crate) async fn exists(id: &str, client: &Client) -> Result<bool, ClientError> {
+    match client.deployment(id).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(status: &str, resources: usize) -> Deployment {
+        let resources: Vec<_> = (0..resources)
+            .map(|i| {
+                serde_json::json!({"name": format!("r{i}"), "status": if i == 7 { "failed" } else { "ready" },
+                    "engine": "helm", "catalogRef": "a:1.0.0", "reason": "a reason that is quite long indeed"})
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "id": "web-app", "status": status, "phase": "deploying", "revision": 2, "composer": "team", "environment": "prod",
+            "progress": "50%", "resources": resources, "createdAt": "", "updatedAt": "",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_frame_fits_its_terminal_and_shows_what_failed_first() {
+        let out = Out::plain();
+        for (width, height) in [(80, 24), (20, 5), (200, 100)] {
+            let text = frame(&deployment("in_progress", 50), &out, width, height);
+            assert!(text.lines().count() < height.max(6), "{height}:\n{text}");
+            assert!(
+                text.lines()
+                    .skip(1)
+                    .all(|line| line.chars().count() < width.max(30)),
+                "{width}:\n{text}"
+            );
+            if height < 50 {
+                assert!(text.lines().nth(2).unwrap().starts_with("r7 "), "{text}");
+                assert!(text.contains("more, of 50"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_goal_waits_for_its_own_revision() {
+        let goal = |revision, deleted| Goal {
+            revision,
+            deleted,
+            logs: false,
+            timeout: None,
+        };
+        assert!(goal(2, false).is_reached(&deployment("ready", 1)));
+        assert!(!goal(3, false).is_reached(&deployment("ready", 1)));
+        assert!(!goal(2, false).is_reached(&deployment("rolling_back", 1)));
+        assert!(!goal(2, true).is_reached(&deployment("ready", 1)));
+        assert!(goal(2, true).is_reached(&deployment("deleted", 1)));
+        assert!(goal(2, false).is_reached(&deployment("rolled_back", 1)));
+    }
+}

@@ -1,0 +1,310 @@
+//! The command line.
+
+mod actions;
+mod apply;
+mod configcheck;
+mod engines;
+mod failure;
+mod file;
+mod get;
+mod graph;
+mod live;
+mod out;
+mod plan;
+mod render;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use nestor_client::Client;
+
+pub(crate) use failure::{Code, Failure};
+use out::Out;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    it is done (with --wait: and as asked for)
+  1    the deployment failed, was cancelled, was rolled back, or is stuck
+  2    the command line, the file or the deployment in it is not valid
+  3    the server cannot be reached
+  4    the server refuses: there is no such thing, or its state does not allow it
+  5    the server cannot now: it is full, starting or stopping; try again later
+  6    something on this machine: a file, a folder, a port
+  130  interrupted";
+
+/// Nestor, the deployment orchestrator.
+#[derive(Debug, Parser)]
+#[command(name = "nestor", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Where the server is
+    #[arg(
+        long,
+        global = true,
+        env = "NESTOR_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    server: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Deploy what a file says, or change a deployment to it
+    Apply(apply::ApplyArgs),
+    /// Show what applying a file would change
+    Plan(plan::PlanArgs),
+    /// Show a deployment, or list all
+    Get(get::GetArgs),
+    /// Follow a deployment until it settles
+    Watch(watch::WatchArgs),
+    /// Show the dependency graph of a deployment
+    Graph(graph::GraphArgs),
+    /// Destroy a deployment, or stop and unwind it while it is under way
+    Delete(actions::DeleteArgs),
+    /// Go on from the resources that failed
+    Retry(actions::ActionArgs),
+    /// Stop what is under way
+    Cancel(actions::ActionArgs),
+    /// Go back to an earlier revision
+    Rollback(actions::RollbackArgs),
+    /// The engines of the server
+    #[command(subcommand)]
+    Engines(engines::EnginesCommand),
+    /// The config of a server
+    #[command(subcommand)]
+    Config(configcheck::ConfigCommand),
+    /// Render a definition on this machine, without a server
+    Render(render::RenderArgs),
+    /// Write a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What `nestor serve` takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeArgs {
+    /// The config; without one: a store in the data directory, the built-in engines, an empty catalog
+    #[arg(long, env = "NESTOR_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address to listen on, in place of the config's (127.0.0.1:8080)
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::config::listen)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The folder for everything durable, in place of the config's ($XDG_DATA_HOME/nestor, or ./.nestor)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The folder of definitions, in place of the config's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) catalog: Option<PathBuf>,
+    /// Which log lines: a level, or `info,nestor_engine=debug`
+    #[arg(long, env = "NESTOR_LOG", value_name = "FILTER", value_parser = crate::config::directives)]
+    pub(crate) log: Option<String>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormatArg>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// As the server answered
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct OutputArgs {
+    /// How the answer is written
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct WaitArgs {
+    /// Wait until it settles, and show how it goes
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after this; the deployment goes on
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = nestor_core::units::parse_duration, requires = "wait")]
+    timeout: Duration,
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output, and are no failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() {
+                Code::Invalid
+            } else {
+                Code::Done
+            });
+        }
+    };
+    let format = cli.command.format();
+    let out = Out::new(format);
+    match run(cli, &out) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            out.failure(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+impl Command {
+    /// In which errors are written too.
+    fn format(&self) -> Format {
+        match self {
+            Self::Apply(args) => args.format(),
+            Self::Plan(args) => args.format(),
+            Self::Get(args) => args.format(),
+            Self::Watch(args) => args.format(),
+            Self::Graph(args) => args.format(),
+            Self::Delete(args) => args.action.format(),
+            Self::Retry(args) | Self::Cancel(args) => args.format(),
+            Self::Rollback(args) => args.action.format(),
+            Self::Engines(command) => command.format(),
+            Self::Render(args) => args.format(),
+            Self::Serve(_) | Self::Config(_) | Self::Completions { .. } => Format::Table,
+        }
+    }
+}
+
+fn run(cli: Cli, out: &Out) -> Result<Code, Failure> {
+    match cli.command {
+        Command::Serve(args) => crate::serve::run(args),
+        Command::Config(command) => configcheck::run(&command, out),
+        Command::Render(args) => runtime()?.block_on(render::run(&args, out)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "nestor", &mut script);
+            out.raw(&String::from_utf8_lossy(&script))?;
+            Ok(Code::Done)
+        }
+        command => {
+            let client = Client::new(&cli.server)?;
+            runtime()?.block_on(async {
+                tokio::select! {
+                    result = remote(command, &client, out) => result,
+                    _ = tokio::signal::ctrl_c() => Ok(Code::Interrupted),
+                }
+            })
+        }
+    }
+}
+
+async fn remote(command: Command, client: &Client, out: &Out) -> Result<Code, Failure> {
+    match command {
+        Command::Apply(args) => apply::run(&args, client, out).await,
+        Command::Plan(args) => plan::run(&args, client, out).await,
+        Command::Get(args) => get::run(&args, client, out).await,
+        Command::Watch(args) => watch::run(&args, client, out).await,
+        Command::Graph(args) => graph::run(&args, client, out).await,
+        Command::Delete(args) => actions::delete(&args, client, out).await,
+        Command::Retry(args) => actions::retry(&args, client, out).await,
+        Command::Cancel(args) => actions::cancel(&args, client, out).await,
+        Command::Rollback(args) => actions::rollback(&args, client, out).await,
+        Command::Engines(command) => engines::run(&command, client, out).await,
+        Command::Serve(_)
+        | Command::Config(_)
+        | Command::Render(_)
+        | Command::Completions { .. } => {
+            unreachable!("needs no server")
+        }
+    }
+}
+
+/// One thread is enough for a client.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::local(format!("the program cannot start: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        for good in [
+            "serve",
+            "serve --config a.yaml --listen 127.0.0.1:0 --data-dir d --log debug --log-format json",
+            "apply -f a.json --wait --plan --timeout 5m",
+            "apply -f - -o json",
+            "get",
+            "get web-app -o yaml",
+            "get --environment production --status ready --limit 5",
+            "watch web-app",
+            "delete web-app --wait",
+            "plan -f a.yaml",
+            "graph web-app -o dot",
+            "engines list",
+            "engines get helm -o json",
+            "engines load a.wasm --manifest engine.toml --name note",
+            "engines delete note",
+            "config check",
+            "config check nestor.yaml",
+            "completions bash",
+            "retry a",
+            "cancel a",
+            "rollback a --to 3",
+            "render --definition d",
+            "--server http://h:1 get",
+        ] {
+            let words = std::iter::once("nestor").chain(good.split(' '));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{good}: {error}");
+            }
+        }
+        for bad in [
+            "",
+            "apply",
+            "apply -f a --timeout 5m",
+            "get a b",
+            "get -o xml",
+            "serve --listen nowhere",
+            "rollback",
+            "rollback a --to x",
+            "engines",
+            "engines load",
+            "watch",
+            "serve --log ,,=",
+        ] {
+            let words = std::iter::once("nestor").chain(bad.split_whitespace());
+            assert!(Cli::try_parse_from(words).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `nestor plan`.
+
+use clap::Args;
+use nestor_client::{Change, Client, Plan, PlannedChange};
+use serde_json::Value;
+
+use super::file::{DeploymentFile, FileArgs};
+use super::out::{Colour, one_line};
+use super::{Code, Failure, Format, Out, OutputArgs};
+
+/// Differences of one resource that are shown; JSON has all.
+const MAX_CHANGES: usize = 50;
+/// Characters of a value that are shown; JSON has all.
+const MAX_VALUE: usize = 120;
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl PlanArgs {
+    pub(crate) fn format(&self) -> Format {
+        self.output.output
+    }
+}
+
+pub(crate) async fn run(args: &PlanArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
+    let file = DeploymentFile::read(&args.file.file)?;
+    let plan = client
+        .plan(file.body.clone())
+        .await
+        .map_err(|e| file.explain(e))?;
+    out.answer(&plan.raw, |out| show(&plan, out))?;
+    Ok(Code::Done)
+}
+
+/// A plan for people.
+pub(crate) fn show(plan: &Plan, out: &Out) -> String {
+    let id = out.paint(Colour::Bold, &one_line(&plan.id));
+    let mut text = format!("{id}: what revision {} would change\n\n", plan.revision);
+    for resource in &plan.resources {
+        text.push_str(&planned(resource, out));
+    }
+    for warning in &plan.warnings {
+        text.push_str(&format!("warning: {}\n", one_line(warning)));
+    }
+    let counts: Vec<String> = plan
+        .summary
+        .iter()
+        .map(|(action, n)| format!("{n} {}", one_line(action)))
+        .collect();
+    let summary = if counts.is_empty() {
+        "nothing".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    text.push_str(&format!("\nIn all: {summary}\n"));
+    text
+}
+
+fn sign(action: &str) -> (&'static str, Colour) {
+    match action {
+        "create" => ("+", Colour::Good),
+        "update" => ("~", Colour::Busy),
+        "replace" => ("±", Colour::Bad),
+        "delete" => ("-", Colour::Bad),
+        "possible" => ("?", Colour::Busy),
+        _ => ("=", Colour::Dim),
+    }
+}
+
+fn planned(resource: &PlannedChange, out: &Out) -> String {
+    let (sign, colour) = sign(&resource.action);
+    let head = format!(
+        "{sign} {:<8} {}",
+        one_line(&resource.action),
+        one_line(&resource.name)
+    );
+    let mut text = format!(
+        "{}  {}  {}",
+        out.paint(colour, &head),
+        one_line(&resource.catalog_ref),
+        one_line(&resource.engine)
+    );
+    if !resource.depends_on.is_empty() {
+        text.push_str(&format!(
+            "  after {}",
+            one_line(&resource.depends_on.join(", "))
+        ));
+    }
+    text.push('\n');
+    if !resource.reason.is_empty() {
+        text.push_str(&format!(
+            "    {}\n",
+            out.paint(Colour::Dim, &one_line(&resource.reason))
+        ));
+    }
+    for change in resource.changes.iter().take(MAX_CHANGES) {
+        text.push_str(&format!("    {}\n", difference(change)));
+    }
+    if resource.changes.len() > MAX_CHANGES {
+        text.push_str(&format!(
+            "    and {} more (-o json shows all)\n",
+            resource.changes.len() - MAX_CHANGES
+        ));
+    }
+    for (name, value) in &resource.outputs {
+        text.push_str(&format!(
+            "    output {}: {}\n",
+            one_line(name),
+            value_text(value)
+        ));
+    }
+    text
+}
+
+fn difference(change: &Change) -> String {
+    let side = |value: &Option<Value>| match value {
+        Some(_) if change.sensitive => "(sensitive)".to_owned(),
+        Some(value) => value_text(value),
+        None => String::new(),
+    };
+    let (before, after) = (side(&change.before), side(&change.after));
+    let path = one_line(&change.path);
+    match (before.is_empty(), after.is_empty()) {
+        (true, true) => format!("{path} changes"),
+        (true, false) => format!("{path}: {after}"),
+        (false, true) => format!("{path}: {before} → gone, or not known yet"),
+        (false, false) => format!("{path}: {before} → {after}"),
+    }
+}
+
+/// A value in a line: what is not known yet by its type.
+pub(crate) fn value_text(value: &Value) -> String {
+    if let Some(json_type) = value.get("$unknown").and_then(Value::as_str) {
+        return format!("(a {}, known after it is applied)", one_line(json_type));
+    }
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    nestor_core::text::shortened(&one_line(&text), MAX_VALUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn plans_read_well() {
+        let plan: Plan = serde_json::from_value(serde_json::json!({
+            "id": "web-app", "revision": 2,
+            "resources": [
+                {"name": "database", "engine": "terraform", "catalogRef": "aws-rds-mysql:1.0.0", "action": "update",
+                 "reason": "size changed", "dependsOn": [], "changes": [
+                    {"path": "/size", "before": 20, "after": 50},
+                    {"path": "/password", "before": "x", "after": "y", "sensitive": true},
+                    {"path": "/tags"}],
+                 "outputs": {"endpoint": {"$unknown": "string"}}},
+                {"name": "deployment", "engine": "helm", "catalogRef": "k8s-deployment:2.1.0", "action": "possible",
+                 "reason": "hangs on database.endpoint", "dependsOn": ["database"], "changes": [], "outputs": {}},
+            ],
+            "warnings": ["something\nodd"], "summary": {"update": 1, "possible": 1},
+        }))
+        .unwrap();
+        expect![[r#"
+            web-app: what revision 2 would change
+
+            ~ update   database  aws-rds-mysql:1.0.0  terraform
+                size changed
+                /size: 20 → 50
+                /password: (sensitive) → (sensitive)
+                /tags changes
+                output endpoint: (a string, known after it is applied)
+            ? possible deployment  k8s-deployment:2.1.0  helm  after database
+                hangs on database.endpoint
+            warning: something odd
+
+            In all: 1 possible, 1 update
+        "#]]
+        .assert_eq(&show(&plan, &Out::plain()));
+    }
+}
