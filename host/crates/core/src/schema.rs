@@ -37,7 +37,7 @@ pub struct Wildcard {
 pub struct Refusal {
     /// JSON pointer into the config.
     pub pointer: String,
-    /// What is wrong and what to do.
+    /// What is wrong and what to do; of a wildcard it begins with `is`.
     pub message: String,
     /// The type of a wildcard is what was refused.
     pub reference_type: bool,
@@ -106,12 +106,14 @@ impl ConfigSchema {
         {
             let is = wildcard.json_type.map_or("a value", type_name);
             let message = match error.kind() {
-                Kind::Type { kind } => format!(
-                    "{is} does not fit here: the config's schema wants {}",
-                    wanted(kind)
-                ),
-                Kind::FalseSchema => "the config's schema allows nothing here".into(),
-                _ => format!("{is} does not fit here: the config's schema allows other types only"),
+                Kind::Type { kind } => {
+                    format!(
+                        "is {is}, and the config's schema wants {} here",
+                        wanted(kind)
+                    )
+                }
+                Kind::FalseSchema => "is not allowed here by the config's schema".into(),
+                _ => format!("is {is}, and the config's schema wants another type here"),
             };
             refusals.push(Refusal {
                 pointer: pointer.into(),

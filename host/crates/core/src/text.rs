@@ -55,9 +55,9 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
         .unwrap_or_default()
 }
 
-/// Up to ten names joined by commas, and how many more there are.
+/// Up to twelve names joined by commas, and how many more there are.
 pub fn listed<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
-    const SHOWN: usize = 10;
+    const SHOWN: usize = 12;
     let mut names = names.into_iter();
     let mut text = names
         .by_ref()
@@ -155,7 +155,10 @@ mod tests {
     #[test]
     fn lists_and_shortenings_are_bounded() {
         assert_eq!(listed(["a", "b"]), "a, b");
-        assert_eq!(listed(0..12), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
+        assert_eq!(
+            listed(0..14),
+            "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more"
+        );
         assert_eq!(shortened("äöü", 2), "äö…");
         assert_eq!(shortened("äö", 2), "äö");
     }

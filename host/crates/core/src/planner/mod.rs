@@ -17,3 +17,6 @@ pub use definitions::{Definitions, catalog_refs};
 pub use model::{ExecutionPlan, PlannedEdge, PlannedResource};
 pub use plan::plan;
 pub use resolve::{Lookup, Resolved, UNKNOWN_KEY, Unresolved, resolve_config};
+
+#[cfg(test)]
+mod tests;

@@ -251,8 +251,8 @@ impl Planner<'_> {
                     None => self.violation(ViolationCode::ConfigSchema, pointer, refusal.message),
                     Some(reach) => {
                         let subject = match &reach.reference {
-                            Some(reference) => format!("${{{reference}}} is {}", refusal.message),
-                            None => format!("a text with references is {}", refusal.message),
+                            Some(reference) => format!("${{{reference}}} {}", refusal.message),
+                            None => format!("a text with references {}", refusal.message),
                         };
                         self.violation(ViolationCode::ReferenceType, pointer, subject);
                     }

@@ -296,3 +296,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Bool(_) | Value::Number(_) | Value::String(_) => "a scalar",
     }
 }
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -28,7 +28,7 @@ pub(super) fn select_engine(
         Some(asked) if !engines.contains_key(asked) => {
             let hint = did_you_mean(asked.as_str(), loaded().map(EngineId::as_str));
             let message = format!(
-                "there is no engine {asked:?}{hint}; loaded are: {}",
+                "there is no engine {asked:?}{hint} (loaded: {})",
                 listed(loaded())
             );
             return Err((ViolationCode::UnknownEngine, message));
@@ -46,7 +46,7 @@ pub(super) fn select_engine(
             let usable = there().find(|id| !matches!(engines[*id].status, EngineStatus::Failed(_)));
             usable.or_else(|| there().next()).ok_or_else(|| {
                 let message = format!(
-                    "{} needs one of the engines {}, and none of them is loaded; loaded are: {}",
+                    "{} is run by {}, and no such engine is loaded (loaded: {})",
                     definition.reference(),
                     listed(allowed()),
                     listed(loaded())
@@ -65,7 +65,7 @@ pub(super) fn select_engine(
         }
         None => {
             let message = format!(
-                "{} names engine {engine:?}, which is not loaded; loaded are: {}",
+                "engine {engine:?} is not loaded, although {} allows it (loaded: {})",
                 definition.reference(),
                 listed(loaded())
             );

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::ids::{
     ComposerId, DefinitionName, DeploymentId, EngineId, EnvironmentName, ResourceName,
 };
+use crate::text::shortened;
 
 /// A deployment as requested. Parsed by [`super::parse`]; every name in it is
 /// well-formed and resource names are unique, but references and dependencies
@@ -177,14 +178,18 @@ impl FromStr for CatalogRef {
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((name, version)) = text.split_once(':') else {
             return Err(format!(
-                "{text:.80?} is not 'name:version', such as 'aws-rds-mysql:1.0.0' or 'aws-rds-mysql:^1.2'"
+                "{:?} is not 'name:version', such as 'aws-rds-mysql:1.0.0' or 'aws-rds-mysql:^1.2'",
+                shortened(text, 80)
             ));
         };
         let name = DefinitionName::new(name).map_err(|e| e.to_string())?;
         let version = match semver::Version::parse(version) {
             Ok(exact) => VersionSelector::Exact(exact),
             Err(_) => VersionSelector::Range(semver::VersionReq::parse(version).map_err(|e| {
-                format!("version {version:.80?} is neither a version (1.0.0) nor a range (^1.2, ~1.2.3, 1.x): {e}")
+                format!(
+                    "version {:?} is neither a version (1.0.0) nor a range (^1.2, ~1.2.3, 1.x): {e}",
+                    shortened(version, 80)
+                )
             })?),
         };
         Ok(Self { name, version })

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::ids::{OutputName, ResourceName};
+use crate::text::shortened;
 
 /// Keys and indexes behind an output. Deeper documents are not walked by hand.
 pub const MAX_REFERENCE_PATH: usize = 16;
@@ -159,7 +160,8 @@ impl FromStr for Reference {
                 let output = OutputName::new(output).map_err(|e| e.to_string())?;
                 if let Some(bad) = path.iter().find(|key| !is_key(key)) {
                     return Err(format!(
-                        "{bad:.80?} is not a key or index: use letters, digits, '_' and '-'"
+                        "{:?} is not a key or index: use letters, digits, '_' and '-'",
+                        shortened(bad, 80)
                     ));
                 }
                 Ok(Self::Output {
@@ -169,9 +171,13 @@ impl FromStr for Reference {
                 })
             }
             ["resources", ..] => Err(format!(
-                "{inner:.80?} is not complete: write ${{resources.<name>.outputs.<output>}}"
+                "{:?} is not complete: write ${{resources.<name>.outputs.<output>}}",
+                shortened(inner, 80)
             )),
-            _ => Err(format!("{inner:.80?} is not a reference: {FORMS}")),
+            _ => Err(format!(
+                "{:?} is not a reference: {FORMS}",
+                shortened(inner, 80)
+            )),
         }
     }
 }
@@ -210,3 +216,7 @@ impl fmt::Display for Template {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "reference_tests.rs"]
+mod tests;

@@ -113,27 +113,35 @@ impl State {
         }
     }
 
-    /// Counts a value; an error when there are too many or it stands too deep.
-    fn enter<E: serde::de::Error>(&mut self, depth: usize) -> Result<(), E> {
+    /// Counts a value.
+    fn count<E: serde::de::Error>(&mut self) -> Result<(), E> {
         self.values += 1;
-        let message = if self.values > MAX_VALUES {
-            format!("the request holds more than {MAX_VALUES} values; split the deployment")
-        } else if depth > MAX_CONFIG_DEPTH + DEPTH_AROUND_CONFIG {
-            format!("objects and lists stand within each other more than {MAX_CONFIG_DEPTH} deep")
-        } else {
+        if self.values <= MAX_VALUES {
             return Ok(());
-        };
-        let pointer = if self.values > MAX_VALUES {
-            String::new()
-        } else {
-            shortened(&self.pointer(), 200)
-        };
+        }
+        let message =
+            format!("the request holds more than {MAX_VALUES} values; split the deployment");
+        Err(self.give_up(String::new(), message))
+    }
+
+    /// Checks how deep an object or list stands.
+    fn nest<E: serde::de::Error>(&mut self, depth: usize) -> Result<(), E> {
+        if depth < MAX_CONFIG_DEPTH + DEPTH_AROUND_CONFIG {
+            return Ok(());
+        }
+        let message = format!(
+            "objects and lists stand within each other more than {MAX_CONFIG_DEPTH} deep; make the config flatter"
+        );
+        Err(self.give_up(shortened(&self.pointer(), 200), message))
+    }
+
+    fn give_up<E: serde::de::Error>(&mut self, pointer: String, message: String) -> E {
         self.fatal = Some(Violation::new(
             ViolationCode::LimitExceeded,
             pointer,
             message,
         ));
-        Err(E::custom("given up"))
+        E::custom("given up")
     }
 
     /// How many elements of the list at this path are read.
@@ -170,7 +178,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.state.borrow_mut().enter(self.depth)?;
+        self.state.borrow_mut().count()?;
         deserializer.deserialize_any(self)
     }
 }
@@ -207,6 +215,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        self.state.borrow_mut().nest(self.depth)?;
         let most = self.state.borrow().most_elements();
         let mut items = Vec::new();
         loop {
@@ -237,6 +246,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        self.state.borrow_mut().nest(self.depth)?;
         let mut entries = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if entries.contains_key(&key) {

@@ -287,7 +287,7 @@ impl Resources {
 }
 
 fn dependency(value: Value, i: usize, violations: &mut Violations) -> Option<Dependency> {
-    let what = "a dependency: {\"from\": goes first, \"to\": depends on it}";
+    let what = "a dependency";
     let mut fields = Fields::of(
         value,
         format!("/dependencies/{i}"),
