@@ -9,7 +9,6 @@ use nestor_core::ports::{CallObserver, LogLevel};
 
 use crate::context::{Context, Handle};
 use crate::driver::Driver;
-use crate::records::RevisionRecord;
 use crate::surroundings::rfc3339;
 use crate::view::EventView;
 
@@ -20,30 +19,17 @@ pub(crate) struct Observer {
     revision: u64,
     step: u32,
     resource: ResourceName,
-    span: tracing::Span,
 }
 
 impl Observer {
-    pub(crate) fn new(
-        driver: &Driver,
-        revision: &RevisionRecord,
-        step: u32,
-        resource: ResourceName,
-    ) -> Self {
-        let span = tracing::info_span!(
-            "engine",
-            deployment = %driver.id,
-            resource = %resource,
-            correlation_id = %revision.correlation_id,
-        );
+    pub(crate) fn new(driver: &Driver, revision: u64, step: u32, resource: ResourceName) -> Self {
         Self {
             context: Arc::clone(&driver.context),
             handle: driver.handle.clone(),
             id: driver.id.clone(),
-            revision: revision.revision,
+            revision,
             step,
             resource,
-            span,
         }
     }
 
@@ -64,13 +50,7 @@ impl Observer {
 
 impl CallObserver for Observer {
     fn log(&self, level: LogLevel, message: &str, fields: &Value) {
-        let _entered = self.span.enter();
-        match level {
-            LogLevel::Debug => tracing::debug!(target: "nestor::engine", %fields, "{message}"),
-            LogLevel::Info => tracing::info!(target: "nestor::engine", %fields, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: "nestor::engine", %fields, "{message}"),
-            LogLevel::Error => tracing::error!(target: "nestor::engine", %fields, "{message}"),
-        }
+        // The engine host has written it to the log.
         self.publish("log", message, json!({ "level": level, "fields": fields }));
     }
 

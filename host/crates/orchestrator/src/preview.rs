@@ -77,6 +77,17 @@ pub(crate) async fn preview(
                 remember(&mut foreseen, planned, current, &proposed);
                 resources.push(view(&plan, planned, &resolved, current, proposed));
             }
+            // Still being compiled: the same request will do in a moment.
+            Err(EngineError::Unavailable {
+                message,
+                retry_after: Some(wait),
+            }) => {
+                let retry_after = wait.as_secs().max(1);
+                return Err(Rejection::Busy {
+                    message,
+                    retry_after,
+                });
+            }
             Err(error) => violations.extend(refusals(&spec, planned, &error)),
         }
     }

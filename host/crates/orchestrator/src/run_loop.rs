@@ -559,7 +559,12 @@ impl RunLoop {
             target,
         };
         self.calling.insert(step);
-        let observer = Arc::new(Observer::new(driver, &self.revision, step, name.clone()));
+        let observer = Arc::new(Observer::new(
+            driver,
+            self.revision.revision,
+            step,
+            name.clone(),
+        ));
         let span = tracing::info_span!(
             "operation",
             operation = %job.context.operation_id,
