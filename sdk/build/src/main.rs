@@ -1,5 +1,6 @@
 //! `nestor-build`: engines from source to component.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -98,9 +99,9 @@ fn run(command: Command) -> Result<ExitCode> {
                 built.report.compressed_bytes = Some(packed.len() as u64);
             }
             match report {
-                None => println!("{}: {}", out.display(), built.report.digest),
-                Some(Format::Text) => print!("{}", built.report),
-                Some(Format::Json) => println!("{}", serde_json::to_string_pretty(&built.report)?),
+                None => say(&format!("{}: {}\n", out.display(), built.report.digest))?,
+                Some(Format::Text) => say(&built.report.to_string())?,
+                Some(Format::Json) => say(&(serde_json::to_string_pretty(&built.report)? + "\n"))?,
             }
         }
         Command::Engines {
@@ -120,14 +121,14 @@ fn run(command: Command) -> Result<ExitCode> {
             for folder in all.into_iter().chain(folders) {
                 let files = nestor_build::build_engine(&folder, &out, &announce(&folder))
                     .with_context(|| format!("building the engine in {}", folder.display()))?;
-                print!("{} {}", files.name, files.report);
+                say(&format!("{} {}", files.name, files.report))?;
             }
         }
         Command::Check { component } => {
             let bytes =
                 std::fs::read(&component).with_context(|| format!("{}", component.display()))?;
             let surface = nestor_build::check_component(&bytes)?;
-            println!("{}", serde_json::to_string_pretty(&surface)?);
+            say(&(serde_json::to_string_pretty(&surface)? + "\n"))?;
         }
         Command::Bindings { check: true, sdk } => {
             let drifted = nestor_build::bindings::drift(&sdk)?;
@@ -142,6 +143,14 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bindings { check: false, sdk } => nestor_build::bindings::write(&sdk)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the answer. A reader that has seen enough is no error.
+fn say(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
 }
 
 /// Says on stderr what is done to the engine in `folder`.
