@@ -20,8 +20,16 @@ use nestor_engine::{Builtin, EngineHost, Options};
 
 const CALLS: usize = 5000;
 
-#[tokio::main]
-async fn main() {
+fn main() -> std::process::ExitCode {
+    if let Some(code) = nestor_engine::compile_if_asked() {
+        return code;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(all());
+    std::process::ExitCode::SUCCESS
+}
+
+async fn all() {
     let mut args = std::env::args().skip(1);
     let folder = args.next().expect("the folder of the engines");
     let names: Vec<String> = args.collect();
@@ -33,6 +41,7 @@ async fn main() {
         let began = Instant::now();
         let mut options = Options::new(dir.clone(), Arc::new(Nothing::default()));
         options.builtins.clone_from(&builtins);
+        options.compiler = std::env::current_exe().ok();
         let host = EngineHost::start(options).await.expect("the host starts");
         let started = began.elapsed();
         host.settled().await;

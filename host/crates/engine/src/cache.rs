@@ -110,15 +110,18 @@ impl Cache {
     /// Keeps a compiled component, and gives it back as loaded from its file:
     /// mapped memory that the kernel can take away, instead of the compiler's.
     pub(crate) fn keep(&self, engine: &Engine, digest: &Digest, component: Component) -> Component {
-        let path = self.path(digest);
         let kept = component
             .serialize()
             .map_err(io::Error::other)
-            .and_then(|bytes| self.write(&path, &bytes));
+            .and_then(|bytes| {
+                let mut file = self.new_file()?;
+                file.write_all(&bytes)?;
+                self.keep_file(digest, file)
+            });
         match kept {
             Ok(()) => self.load(engine, digest).unwrap_or(component),
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "a compiled engine cannot be kept; it is compiled again at the next start");
+                tracing::warn!(%digest, %error, "a compiled engine cannot be kept; it is compiled again at the next start");
                 component
             }
         }
@@ -146,25 +149,38 @@ impl Cache {
         }
     }
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut mac = self.hasher(path);
-        mac.update(bytes);
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(bytes)?;
-        file.flush()?;
-        let mut sidecar = tempfile::NamedTempFile::new_in(&self.folder)?;
-        sidecar.write_all(mac.finalize().as_bytes())?;
+    /// An empty file in the cache's folder, for a compiler to write into.
+    pub(crate) fn new_file(&self) -> io::Result<tempfile::NamedTempFile> {
+        tempfile::NamedTempFile::new_in(&self.folder)
+    }
+
+    /// Keeps what this host's compiler wrote into a file of [`Self::new_file`].
+    pub(crate) fn keep_file(
+        &self,
+        digest: &Digest,
+        file: tempfile::NamedTempFile,
+    ) -> io::Result<()> {
+        let path = self.path(digest);
+        let mac = self.mac(&path, &mut file.reopen()?)?;
+        let mut sidecar = self.new_file()?;
+        sidecar.write_all(mac.as_bytes())?;
         // A crash in between leaves a file whose MAC does not fit: compiled again.
-        file.persist(path)?;
-        sidecar.persist(mac_path(path))?;
+        file.persist(&path)?;
+        sidecar.persist(mac_path(&path))?;
         Ok(())
     }
 
-    fn hasher(&self, path: &Path) -> blake3::Hasher {
+    fn mac(&self, path: &Path, file: &mut File) -> io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
         hasher.update(&[0]);
-        hasher
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match file.read(&mut chunk)? {
+                0 => return Ok(hasher.finalize()),
+                read => hasher.update(&chunk[..read]),
+            };
+        }
     }
 
     fn verified(&self, path: &Path) -> io::Result<bool> {
@@ -182,16 +198,8 @@ impl Cache {
             }
             Err(e) => return Err(e),
         }
-        let mut hasher = self.hasher(path);
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            match file.read(&mut chunk)? {
-                0 => break,
-                read => hasher.update(&chunk[..read]),
-            };
-        }
         // Compares in constant time.
-        Ok(hasher.finalize() == blake3::Hash::from_bytes(mac))
+        Ok(self.mac(path, &mut file)? == blake3::Hash::from_bytes(mac))
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `host` | starts, loads, swaps, calls: the public face |
 //! | `registry` | which versions there are, which is the head, what is on disk |
 //! | `cache` | compiled components, checked before they are loaded |
+//! | `compiler` | components to native code, in a process of its own |
 //! | `check`, `linker` | what a component may import, and gets |
 //! | `call` | one call within its limits |
 //! | `convert` | between the contract's types and core's |
@@ -22,6 +23,7 @@ mod bindings;
 mod cache;
 mod call;
 mod check;
+mod compiler;
 mod convert;
 mod egress;
 mod error;
@@ -36,6 +38,7 @@ mod runtime;
 mod sys;
 mod tools;
 
+pub use compiler::compile_if_asked;
 pub use convert::Description;
 pub use error::{EngineHostError, LoadError};
 pub use host::EngineHost;

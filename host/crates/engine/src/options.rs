@@ -24,6 +24,10 @@ pub struct Options {
     /// `data_dir`, where what no engine needs any more is removed at start.
     /// Several hosts of one user may share a folder; nobody else may write it.
     pub cache_dir: Option<PathBuf>,
+    /// A program whose `main` begins with [`crate::compile_if_asked`], normally
+    /// the running one: it is started again to compile an engine. None: engines
+    /// are compiled in this process, which then stays large.
+    pub compiler: Option<PathBuf>,
     /// Engines that the binary carries.
     pub builtins: Vec<Builtin>,
     /// `NAME.wasm` with `NAME.toml`, read at start; they take the place of
@@ -49,6 +53,7 @@ impl Options {
         Self {
             data_dir,
             cache_dir: None,
+            compiler: None,
             builtins: Vec::new(),
             engines_dir: None,
             grants: BTreeMap::new(),

@@ -55,9 +55,7 @@ pub(crate) struct Runtime {
 
 impl Runtime {
     pub(crate) fn new(slots: u32) -> Result<Self, EngineHostError> {
-        let engine = Engine::new(&config(slots)).map_err(|e| {
-            EngineHostError::Runtime(format!("wasmtime refuses this machine: {e:#}"))
-        })?;
+        let engine = engine(slots)?;
         let ticker = Ticker::start(engine.weak())?;
         Ok(Self {
             engine,
@@ -65,6 +63,13 @@ impl Runtime {
             slots: Arc::new(Semaphore::new(slots as usize)),
         })
     }
+}
+
+/// Wasmtime's engine with this host's settings and so many slots. What one
+/// compiles, another with the same settings loads.
+pub(crate) fn engine(slots: u32) -> Result<Engine, EngineHostError> {
+    Engine::new(&config(slots))
+        .map_err(|e| EngineHostError::Runtime(format!("wasmtime refuses this machine: {e:#}")))
 }
 
 fn config(slots: u32) -> Config {

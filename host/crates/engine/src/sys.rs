@@ -26,14 +26,6 @@ pub(crate) struct ChildSetup {
 pub(crate) fn set_up(command: &mut Command, setup: ChildSetup) {
     command.process_group(0);
     let parent = std::process::id();
-    let limit = |resource, most: u64| {
-        let limit = libc::rlimit {
-            rlim_cur: most,
-            rlim_max: most,
-        };
-        // SAFETY: the pointer is to a live value of the right type.
-        check(unsafe { libc::setrlimit(resource, &raw const limit) })
-    };
     let prepare = move || {
         // SAFETY: only system calls with plain values, all of them
         // async-signal-safe; no memory is allocated.
@@ -52,9 +44,38 @@ pub(crate) fn set_up(command: &mut Command, setup: ChildSetup) {
                 libc::CLOSE_RANGE_CLOEXEC.cast_signed(),
             ))?;
         }
-        limit(libc::RLIMIT_CORE, 0)?;
-        limit(libc::RLIMIT_FSIZE, setup.max_file)?;
-        limit(libc::RLIMIT_NOFILE, setup.max_descriptors)
+        set_limit(libc::RLIMIT_CORE, 0)?;
+        set_limit(libc::RLIMIT_FSIZE, setup.max_file)?;
+        set_limit(libc::RLIMIT_NOFILE, setup.max_descriptors)
+    };
+    // SAFETY: the closure only makes the system calls above.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Bounds of a child that only computes.
+pub(crate) struct ProcessLimits {
+    pub(crate) cpu_seconds: u64,
+    /// Private writable memory, in bytes.
+    pub(crate) data: u64,
+    /// How far below the host's priority.
+    pub(crate) nice: i32,
+}
+
+/// Makes the command start with these limits, and die with the thread that
+/// starts it.
+pub(crate) fn limit(command: &mut Command, limits: ProcessLimits) {
+    let prepare = move || {
+        // SAFETY: only system calls with plain values, all of them
+        // async-signal-safe; no memory is allocated.
+        unsafe {
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+            // Its answer may be -1 and all well; a higher priority is no harm.
+            libc::nice(limits.nice);
+        }
+        set_limit(libc::RLIMIT_CORE, 0)?;
+        set_limit(libc::RLIMIT_CPU, limits.cpu_seconds)?;
+        set_limit(libc::RLIMIT_DATA, limits.data)
     };
     // SAFETY: the closure only makes the system calls above.
     unsafe { command.pre_exec(prepare) };
@@ -68,6 +89,15 @@ pub(crate) fn release_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, most: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: most,
+    };
+    // SAFETY: the pointer is to a live value of the right type.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) })
 }
 
 fn check(result: libc::c_int) -> std::io::Result<()> {

@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct EngineHost {
     runtime: Arc<Runtime>,
     cache: Cache,
+    /// None: this process compiles.
+    compiler: Option<PathBuf>,
     registry: Registry,
     persistence: Persistence,
     folders: Folders,

@@ -15,6 +15,7 @@ use super::EngineHost;
 use crate::bindings::EnginePre;
 use crate::call::{self, Answer, Bounds, CallState, Question, Surroundings};
 use crate::check;
+use crate::compiler::{compile_apart, compile_here};
 use crate::convert::Description;
 use crate::egress::Egress;
 use crate::error::LoadError;
@@ -118,16 +119,40 @@ impl EngineHost {
                 &grant,
             )?;
             tracing::info!(engine = %id, %digest, bytes = bytes.len(), "compiling an engine");
-            let component = Component::from_binary(&host.runtime.engine, &bytes)
-                .map_err(|e| LoadError::Invalid(crate::convert::clean(&format!("{e:#}"), 1000)))?;
+            let component = host.compile(&digest, &bytes)?;
             drop(bytes);
-            let component = host.cache.keep(&host.runtime.engine, &digest, component);
             crate::sys::release_memory();
             metrics::histogram!(COMPILE_SECONDS, "engine" => id.to_string())
                 .record(began.elapsed());
             Ok(component)
         };
         self.blocking(compile).await?
+    }
+
+    /// In a child if there is one for it. Takes up to a minute.
+    fn compile(&self, digest: &Digest, wasm: &[u8]) -> Result<Component, LoadError> {
+        let engine = &self.runtime.engine;
+        if let Some(program) = &self.compiler {
+            let apart = self.cache.new_file().and_then(|file| {
+                let compiled = compile_apart(program, wasm, file.as_file())?;
+                Ok(compiled.map(|()| file))
+            });
+            let kept = match apart {
+                Ok(compiled) => self.cache.keep_file(digest, compiled?),
+                Err(error) => Err(error),
+            };
+            match kept.map(|()| self.cache.load(engine, digest)) {
+                Ok(Some(component)) => return Ok(component),
+                Ok(None) => {
+                    tracing::warn!(%digest, "what the compiler's process made is not for this one")
+                }
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "an engine cannot be compiled in a process of its own")
+                }
+            }
+        }
+        let component = compile_here(engine, wasm)?;
+        Ok(self.cache.keep(engine, digest, component))
     }
 
     /// Work that takes longer than a runtime's thread may be held.

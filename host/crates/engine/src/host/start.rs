@@ -155,6 +155,7 @@ fn assemble(options: Options) -> Result<Arc<EngineHost>, EngineHostError> {
     Ok(Arc::new_cyclic(|own| EngineHost {
         runtime: Arc::new(runtime),
         cache,
+        compiler: options.compiler,
         registry,
         persistence,
         folders,

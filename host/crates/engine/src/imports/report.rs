@@ -87,8 +87,12 @@ impl Reports {
             LogLevel::Debug => {
                 tracing::debug!(target: "nestor_engine::guest", engine, %fields, "{message}")
             }
-            LogLevel::Info => tracing::info!(target: "nestor_engine::guest", engine, %fields, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: "nestor_engine::guest", engine, %fields, "{message}"),
+            LogLevel::Info => {
+                tracing::info!(target: "nestor_engine::guest", engine, %fields, "{message}")
+            }
+            LogLevel::Warn => {
+                tracing::warn!(target: "nestor_engine::guest", engine, %fields, "{message}")
+            }
             LogLevel::Error => {
                 tracing::error!(target: "nestor_engine::guest", engine, %fields, "{message}")
             }
