@@ -1,9 +1,9 @@
 //! `nestor delete|retry|cancel|rollback`.
 
 use clap::Args;
-use nestor_client::{Accepted, Client, Reply};
+use nestor_client::{Accepted, Client, Deployment, Reply};
 
-use super::live::{Goal, follow};
+use super::live::{Aim, Goal, follow};
 use super::{Code, Failure, Format, Out, OutputArgs, WaitArgs};
 
 #[derive(Debug, Args)]
@@ -41,41 +41,48 @@ pub(crate) struct RollbackArgs {
 }
 
 pub(crate) async fn delete(args: &DeleteArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
-    if args.ignore_missing && !super::live::exists(&args.action.id, client).await? {
-        out.note(&format!("there is no deployment {}", args.action.id));
-        return Ok(Code::Done);
-    }
+    let before = match client.deployment(&args.action.id).await {
+        Err(error)
+            if args.ignore_missing
+                && error.problem().is_some_and(|problem| problem.status == 404) =>
+        {
+            out.note(&format!("there is no deployment {}", args.action.id));
+            return Ok(Code::Done);
+        }
+        before => before?.value,
+    };
     let accepted = client.delete(&args.action.id).await?;
-    done(
-        &accepted,
-        &args.action,
-        true,
-        "will be deleted",
-        client,
-        out,
-    )
-    .await
+    let done = Asked {
+        what: "will be deleted",
+        aim: Aim::Deleted,
+        before,
+        accepted,
+    };
+    done.finish(&args.action, client, out).await
 }
 
 pub(crate) async fn retry(args: &ActionArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
+    let before = client.deployment(&args.id).await?.value;
     let accepted = client.retry(&args.id).await?;
-    done(&accepted, args, false, "goes on", client, out).await
+    let done = Asked {
+        what: "goes on",
+        aim: Aim::Ready,
+        before,
+        accepted,
+    };
+    done.finish(args, client, out).await
 }
 
 pub(crate) async fn cancel(args: &ActionArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
+    let before = client.deployment(&args.id).await?.value;
     let accepted = client.cancel(&args.id).await?;
-    match done(&accepted, args, false, "will stop", client, out).await {
-        // What was asked for.
-        Err(failure)
-            if failure.code == Code::Failed
-                && failure
-                    .text
-                    .starts_with(&format!("{} is cancelled", args.id)) =>
-        {
-            out.line(&failure.text).map(|()| Code::Done)
-        }
-        other => other,
-    }
+    let done = Asked {
+        what: "will stop",
+        aim: Aim::Stopped,
+        before,
+        accepted,
+    };
+    done.finish(args, client, out).await
 }
 
 pub(crate) async fn rollback(
@@ -83,44 +90,57 @@ pub(crate) async fn rollback(
     client: &Client,
     out: &Out,
 ) -> Result<Code, Failure> {
+    let before = client.deployment(&args.action.id).await?.value;
     let accepted = client.rollback(&args.action.id, args.to).await?;
-    done(&accepted, &args.action, false, "goes back", client, out).await
+    let done = Asked {
+        what: "goes back",
+        aim: Aim::Ready,
+        before,
+        accepted,
+    };
+    done.finish(&args.action, client, out).await
 }
 
-async fn done(
-    accepted: &Reply<Accepted>,
-    args: &ActionArgs,
-    deleted: bool,
-    what: &str,
-    client: &Client,
-    out: &Out,
-) -> Result<Code, Failure> {
-    for warning in &accepted.warnings {
-        out.note(&format!("warning: {warning}"));
+/// A request that the server took.
+struct Asked {
+    what: &'static str,
+    aim: Aim,
+    /// The deployment as it was.
+    before: Deployment,
+    accepted: Reply<Accepted>,
+}
+
+impl Asked {
+    async fn finish(self, args: &ActionArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
+        let accepted = self.accepted;
+        for warning in &accepted.warnings {
+            out.note(&format!("warning: {warning}"));
+        }
+        if !args.wait.wait {
+            let (id, revision, what) = (&accepted.id, accepted.revision, self.what);
+            out.answer(&accepted.raw, |_| {
+                format!("{id} revision {revision} {what}; follow it with: nestor watch {id}\n")
+            })?;
+            return Ok(Code::Done);
+        }
+        let goal = Goal {
+            revision: accepted.revision,
+            since: Some(self.before.updated_at),
+            aim: self.aim,
+            logs: false,
+            timeout: Some(args.wait.timeout),
+        };
+        let quiet = Out::quiet();
+        let progress = if out.format == Format::Table {
+            out
+        } else {
+            &quiet
+        };
+        let code = follow(&accepted.id, goal, client, progress).await?;
+        if out.format != Format::Table {
+            let deployment = client.deployment(&accepted.id).await?;
+            out.answer(&deployment.raw, |_| String::new())?;
+        }
+        Ok(code)
     }
-    if !args.wait.wait {
-        let (id, revision) = (&accepted.id, accepted.revision);
-        out.answer(&accepted.raw, |_| {
-            format!("{id} revision {revision} {what}; follow it with: nestor watch {id}\n")
-        })?;
-        return Ok(Code::Done);
-    }
-    let goal = Goal {
-        revision: accepted.revision,
-        deleted,
-        logs: false,
-        timeout: Some(args.wait.timeout),
-    };
-    let quiet = Out::quiet();
-    let progress = if out.format == Format::Table {
-        out
-    } else {
-        &quiet
-    };
-    let code = follow(&accepted.id, goal, client, progress).await?;
-    if out.format != Format::Table {
-        let deployment = client.deployment(&accepted.id).await?;
-        out.answer(&deployment.raw, |_| String::new())?;
-    }
-    Ok(code)
 }

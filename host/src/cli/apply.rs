@@ -7,7 +7,7 @@ use clap::Args;
 use nestor_client::Client;
 
 use super::file::{DeploymentFile, FileArgs};
-use super::live::{Goal, follow};
+use super::live::{Aim, Goal, follow};
 use super::{Code, Failure, Format, Out, OutputArgs, WaitArgs, get, plan};
 
 #[derive(Debug, Args)]
@@ -69,7 +69,8 @@ pub(crate) async fn run(args: &ApplyArgs, client: &Client, out: &Out) -> Result<
     }
     let goal = Goal {
         revision: accepted.revision,
-        deleted: false,
+        since: None,
+        aim: Aim::Ready,
         logs: false,
         timeout: Some(args.wait.timeout),
     };

@@ -122,7 +122,7 @@ pub(crate) fn overview(deployment: &Deployment, out: &Out) -> String {
         text.push_str(&format!("warning: {}\n", one_line(warning)));
     }
     text.push('\n');
-    text.push_str(&resources(deployment.resources.iter()).show(out, None));
+    text.push_str(&resources(deployment.resources.iter(), false).show(out, None));
     text
 }
 

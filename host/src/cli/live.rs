@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use nestor_client::{
-    Client, ClientError, Deployment, DeploymentStatus, Event, EventOptions, Reply, Resource,
-    ResourceStatus,
+    Client, Deployment, DeploymentStatus, Event, EventOptions, Reply, Resource, ResourceStatus,
 };
 
 use super::out::{Cell, Colour, Table, one_line};
@@ -22,27 +21,47 @@ const REFRESH: Duration = Duration::from_secs(2);
 const HEIGHT: usize = 24;
 
 /// What to wait for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Goal {
     /// Events of earlier revisions are history.
     pub(crate) revision: u64,
-    /// It shall be gone, not ready.
-    pub(crate) deleted: bool,
+    /// So are events up to this time (the deployment's `updatedAt` before the
+    /// request, so by the server's own clock).
+    pub(crate) since: Option<String>,
+    /// Where it shall end.
+    pub(crate) aim: Aim,
     /// Show the engines' log lines too.
     pub(crate) logs: bool,
     /// None: as long as it takes.
     pub(crate) timeout: Option<Duration>,
 }
 
+/// Where a deployment shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// As its revision says.
+    Ready,
+    /// Gone.
+    Deleted,
+    /// Still, wherever that is.
+    Stopped,
+}
+
 impl Goal {
     /// Whether nothing more will come of itself.
-    fn is_reached(self, deployment: &Deployment) -> bool {
-        if deployment.revision < self.revision || deployment.queued_revision.is_some() {
-            return false;
-        }
-        match deployment.status {
-            DeploymentStatus::Ready => !self.deleted,
-            status => status.is_settled(),
+    fn is_over(&self, deployment: &Deployment) -> bool {
+        let waits = deployment.queued_revision.is_some() || deployment.revision < self.revision;
+        // A deletion that was asked for begins a moment later.
+        let not_yet = self.aim == Aim::Deleted && deployment.status == DeploymentStatus::Ready;
+        deployment.status.is_settled() && !waits && !not_yet
+    }
+
+    /// Whether it ended where it should.
+    fn is_reached(&self, status: DeploymentStatus) -> bool {
+        match self.aim {
+            Aim::Ready => status == DeploymentStatus::Ready,
+            Aim::Deleted => status == DeploymentStatus::Deleted,
+            Aim::Stopped => !matches!(status, DeploymentStatus::Failed | DeploymentStatus::Stuck),
         }
     }
 }
@@ -54,7 +73,7 @@ pub(crate) async fn follow(
     client: &Client,
     out: &Out,
 ) -> Result<Code, Failure> {
-    let work = run(id, goal, client, out);
+    let work = run(id, &goal, client, out);
     let settled = match goal.timeout {
         None => work.await?,
         Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| {
@@ -65,36 +84,32 @@ pub(crate) async fn follow(
             )
         })??,
     };
-    if goal.deleted && settled.status == DeploymentStatus::Deleted {
-        if out.format == Format::Table && !out.is_terminal() {
-            out.line(&format!("{id} is deleted"))?;
+    if goal.is_reached(settled.status) {
+        if goal.aim != Aim::Ready && !out.is_terminal() {
+            out.line(&format!("{id} is {}", settled.status))?;
         }
         return Ok(Code::Done);
     }
-    if settled.status.is_failure() {
-        let reason = settled
-            .reason
-            .as_deref()
-            .map(|reason| format!(": {}", one_line(reason)))
-            .unwrap_or_default();
-        let mut text = format!("{id} is {}{reason}", settled.status);
-        for resource in &settled.resources {
-            if matches!(
-                resource.status,
-                ResourceStatus::Failed | ResourceStatus::Stuck
-            ) {
-                let why = resource.reason.as_deref().map(one_line).unwrap_or_default();
-                text.push_str(&format!("\n  {} {}: {why}", resource.name, resource.status));
-            }
+    let reason = settled.reason.as_deref().map(one_line);
+    let reason = reason
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    let mut text = format!("{id} is {}{reason}", settled.status);
+    for resource in &settled.resources {
+        if matches!(
+            resource.status,
+            ResourceStatus::Failed | ResourceStatus::Stuck
+        ) {
+            let why = resource.reason.as_deref().map(one_line).unwrap_or_default();
+            text.push_str(&format!("\n  {} {}: {why}", resource.name, resource.status));
         }
-        return Err(Failure::new(Code::Failed, text));
     }
-    Ok(Code::Done)
+    Err(Failure::new(Code::Failed, text))
 }
 
 async fn run(
     id: &str,
-    goal: Goal,
+    goal: &Goal,
     client: &Client,
     out: &Out,
 ) -> Result<Reply<Deployment>, Failure> {
@@ -149,7 +164,7 @@ async fn run(
         if draws {
             screen.draw(&deployment, out)?;
         }
-        if goal.is_reached(&deployment) {
+        if goal.is_over(&deployment) {
             return Ok(deployment);
         }
         // Settled on the way to somewhere else: look again soon.
@@ -163,15 +178,21 @@ async fn or_pause<T>(future: impl Future<Output = T>, pause: Duration) -> Option
 }
 
 /// Events as lines.
-struct Teller {
-    goal: Goal,
+struct Teller<'a> {
+    goal: &'a Goal,
     /// By resource: what was said last of its progress.
     seen: HashMap<String, String>,
 }
 
-impl Teller {
+impl Teller<'_> {
     fn wants(&self, event: &Event) -> bool {
-        event.revision >= self.goal.revision && (event.kind != "log" || self.goal.logs)
+        event.revision >= self.goal.revision
+            && self
+                .goal
+                .since
+                .as_deref()
+                .is_none_or(|since| event.at.as_str() > since)
+            && (event.kind != "log" || self.goal.logs)
     }
 
     fn tell(&mut self, event: &Event, out: &Out) -> Result<(), Failure> {
@@ -255,7 +276,7 @@ fn frame(deployment: &Deployment, out: &Out, width: usize, height: usize) -> Str
     };
     let mut text = format!(
         "{head}{}",
-        resources(shown.iter().copied()).show(out, Some(width.max(20) - 1))
+        resources(shown.iter().copied(), true).show(out, Some(width.max(20) - 1))
     );
     if shown.len() < all.len() {
         let more = all.len() - shown.len();
@@ -309,16 +330,20 @@ pub(crate) fn headline(deployment: &Deployment, out: &Out) -> String {
     text
 }
 
-/// The resources as a table.
-pub(crate) fn resources<'a>(all: impl Iterator<Item = &'a Resource>) -> Table {
-    let mut table = Table::new([
-        "NAME",
-        "STATUS",
-        "PROGRESS",
-        "ENGINE",
-        "DEFINITION",
-        "MESSAGE",
-    ]);
+/// The resources as a table; `brief` leaves room for the messages.
+pub(crate) fn resources<'a>(all: impl Iterator<Item = &'a Resource>, brief: bool) -> Table {
+    let mut table = if brief {
+        Table::new(["NAME", "STATUS", "PROGRESS", "ENGINE", "MESSAGE"])
+    } else {
+        Table::new([
+            "NAME",
+            "STATUS",
+            "PROGRESS",
+            "ENGINE",
+            "DEFINITION",
+            "MESSAGE",
+        ])
+    };
     for resource in all {
         let mut message = resource.reason.clone().unwrap_or_default();
         if message.is_empty() && !resource.blocked_by.is_empty() {
@@ -327,14 +352,16 @@ pub(crate) fn resources<'a>(all: impl Iterator<Item = &'a Resource>) -> Table {
         if resource.attempts > 1 {
             message = format!("attempt {}: {message}", resource.attempts);
         }
-        table.row([
-            resource.name.as_str().into(),
-            Cell::of(resource.status.as_str(), resource_colour(resource.status)),
-            resource.progress.as_deref().unwrap_or("").into(),
-            resource.engine.as_str().into(),
-            resource.catalog_ref.as_str().into(),
-            message.into(),
-        ]);
+        let name = Cell::from(resource.name.as_str());
+        let status = Cell::of(resource.status.as_str(), resource_colour(resource.status));
+        let progress = resource.progress.as_deref().unwrap_or("").into();
+        let engine = resource.engine.as_str().into();
+        if brief {
+            table.row([name, status, progress, engine, message.into()]);
+        } else {
+            let definition = resource.catalog_ref.as_str().into();
+            table.row([name, status, progress, engine, definition, message.into()]);
+        }
     }
     table
 }
@@ -355,15 +382,6 @@ pub(crate) fn resource_colour(status: ResourceStatus) -> Colour {
         2 | 3 => Colour::Dim,
         _ if status == ResourceStatus::Ready => Colour::Good,
         _ => Colour::Dim,
-    }
-}
-
-/// Whether a deployment is there.
-pub(crate) async fn exists(id: &str, client: &Client) -> Result<bool, ClientError> {
-    match client.deployment(id).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -406,17 +424,33 @@ mod tests {
 
     #[test]
     fn a_goal_waits_for_its_own_revision() {
-        let goal = |revision, deleted| Goal {
+        let goal = |revision, aim| Goal {
             revision,
-            deleted,
+            since: None,
+            aim,
             logs: false,
             timeout: None,
         };
-        assert!(goal(2, false).is_reached(&deployment("ready", 1)));
-        assert!(!goal(3, false).is_reached(&deployment("ready", 1)));
-        assert!(!goal(2, false).is_reached(&deployment("rolling_back", 1)));
-        assert!(!goal(2, true).is_reached(&deployment("ready", 1)));
-        assert!(goal(2, true).is_reached(&deployment("deleted", 1)));
-        assert!(goal(2, false).is_reached(&deployment("rolled_back", 1)));
+        for (revision, aim, status, over, reached) in [
+            (2, Aim::Ready, "ready", true, true),
+            (3, Aim::Ready, "ready", false, true),
+            (2, Aim::Ready, "rolling_back", false, false),
+            (2, Aim::Ready, "rolled_back", true, false),
+            (2, Aim::Ready, "deleted", true, false),
+            (2, Aim::Deleted, "ready", false, false),
+            (2, Aim::Deleted, "deleting", false, false),
+            (2, Aim::Deleted, "deleted", true, true),
+            (2, Aim::Deleted, "stuck", true, false),
+            (2, Aim::Stopped, "cancelled", true, true),
+            (2, Aim::Stopped, "cancelling", false, true),
+        ] {
+            let (goal, deployment) = (goal(revision, aim), deployment(status, 1));
+            assert_eq!(goal.is_over(&deployment), over, "{aim:?} {status}");
+            assert_eq!(
+                goal.is_reached(deployment.status),
+                reached,
+                "{aim:?} {status}"
+            );
+        }
     }
 }

@@ -136,7 +136,10 @@ fn difference(change: &Change) -> String {
 /// A value in a line: what is not known yet by its type.
 pub(crate) fn value_text(value: &Value) -> String {
     if let Some(json_type) = value.get("$unknown").and_then(Value::as_str) {
-        return format!("(a {}, known after it is applied)", one_line(json_type));
+        return match json_type {
+            "any" => "(known after it is applied)".to_owned(),
+            known => format!("({}, known after it is applied)", one_line(known)),
+        };
     }
     let text = match value {
         Value::String(text) => text.clone(),
@@ -176,7 +179,7 @@ mod tests {
                 /size: 20 → 50
                 /password: (sensitive) → (sensitive)
                 /tags changes
-                output endpoint: (a string, known after it is applied)
+                output endpoint: (string, known after it is applied)
             ? possible deployment  k8s-deployment:2.1.0  helm  after database
                 hangs on database.endpoint
             warning: something odd

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use nestor_client::Client;
+use nestor_client::{Client, DeploymentStatus};
 
-use super::live::{Goal, follow};
+use super::live::{Aim, Goal, follow};
 use super::{Code, Failure, Format, Out, OutputArgs, get};
 
 #[derive(Debug, Args)]
@@ -32,10 +32,14 @@ pub(crate) async fn run(args: &WatchArgs, client: &Client, out: &Out) -> Result<
     // The revision that counts is the newest that was asked for.
     let now = client.deployment(&args.id).await?;
     let revision = now.queued_revision.unwrap_or(now.revision);
-    let deleted = matches!(now.status, nestor_client::DeploymentStatus::Deleting);
+    let deleted = matches!(
+        now.status,
+        DeploymentStatus::Deleting | DeploymentStatus::Deleted
+    );
     let goal = Goal {
         revision,
-        deleted,
+        since: None,
+        aim: if deleted { Aim::Deleted } else { Aim::Ready },
         logs: args.logs,
         timeout: args.timeout,
     };

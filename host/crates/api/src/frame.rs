@@ -236,7 +236,8 @@ fn record(method: &Method, route: Route<'_>, status: StatusCode, took: Duration)
     ::metrics::histogram!(metrics::SECONDS, "method" => method, "route" => name)
         .record(took.as_secs_f64());
     let status = status.as_u16();
-    let took_ms = took.as_secs_f64() * 1000.0;
+    // To the microsecond: more digits are noise.
+    let took_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1000.0;
     if status >= 500 {
         tracing::warn!(status, took_ms, "request failed");
     } else if route.kind == Kind::Probe {

@@ -40,7 +40,7 @@ impl Default for Limits {
     }
 }
 
-/// A component: Helm's is 30 MB, and nothing sensible is ten times that.
+/// A component: Helm's own code with everything it uses is 90 MB.
 pub const MAX_COMPONENT_BYTES: usize = 128 << 20;
 /// An `engine.toml` is a page of text.
 pub const MAX_MANIFEST_BYTES: usize = 64 << 10;
