@@ -40,6 +40,9 @@ pub(crate) struct RenderArgs {
     /// The engine; without one, the definition's first that is there
     #[arg(long)]
     engine: Option<EngineId>,
+    /// What the engine is told, as JSON, in place of the definition's section
+    #[arg(long, value_name = "JSON")]
+    section: Option<String>,
     /// Write the manifests into a folder, in place of standard output
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -140,6 +143,11 @@ async fn subject(args: &RenderArgs, present: &[EngineId]) -> Result<Subject, Fai
     let folder = args.definition.canonicalize();
     let folder =
         folder.map_err(|e| Failure::invalid(format!("{}: {e}", args.definition.display())))?;
+    if let Some(section) = &args.section {
+        let section = serde_json::from_str(section)
+            .map_err(|e| Failure::invalid(format!("--section is not JSON: {e}")))?;
+        return Ok(of_files(args, section, folder));
+    }
     if folder.join("definition.yaml").is_file() {
         let definition = definition(&folder).await?;
         return of_definition(&definition, args.engine.as_ref(), present);
@@ -151,16 +159,21 @@ async fn subject(args: &RenderArgs, present: &[EngineId]) -> Result<Subject, Fai
         );
         return Err(Failure::invalid(text));
     }
-    Ok(Subject {
+    Ok(of_files(args, json!({ "chart": "." }), folder))
+}
+
+/// Files that no definition describes.
+fn of_files(args: &RenderArgs, section: Value, folder: PathBuf) -> Subject {
+    Subject {
         catalog_ref: "chart:0.0.0".into(),
         engine: args
             .engine
             .clone()
             .unwrap_or_else(|| EngineId::new("helm").expect("it is a name")),
-        section: Arc::new(json!({ "chart": "." })),
+        section: Arc::new(section),
         outputs: json!({}),
         folder: Some(folder),
-    })
+    }
 }
 
 async fn definition(folder: &Path) -> Result<Arc<Definition>, Failure> {
