@@ -11,5 +11,6 @@ mod config;
 mod serve;
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    // The server starts this program again to compile an engine.
+    nestor_engine::compile_if_asked().unwrap_or_else(cli::main)
 }

@@ -40,6 +40,8 @@ pub(crate) async fn start(
         .collect();
     let mut options = Options::new(data_dir.to_owned(), kv);
     options.cache_dir = config.server.cache_dir.clone();
+    // This very program, also when its file was replaced meanwhile.
+    options.compiler = Some(PathBuf::from("/proc/self/exe"));
     options.builtins = builtins::all()
         .into_iter()
         .filter(|builtin| !disabled.contains(&builtin.id))
