@@ -13,7 +13,7 @@ use nestor_client::Client;
 const START: Duration = Duration::from_secs(300);
 
 /// The checkout.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("host/ is below the checkout")
@@ -21,7 +21,7 @@ pub fn root() -> PathBuf {
 }
 
 /// A component that `make guests` builds.
-pub fn guest(path: &str) -> PathBuf {
+pub(crate) fn guest(path: &str) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let file = target.join(path);
@@ -34,7 +34,7 @@ pub fn guest(path: &str) -> PathBuf {
 }
 
 /// Terraform or OpenTofu, as `make test` found it, or from PATH.
-pub fn terraform() -> PathBuf {
+pub(crate) fn terraform() -> PathBuf {
     if let Some(named) = std::env::var_os("NESTOR_TERRAFORM") {
         return named.into();
     }
@@ -46,16 +46,16 @@ pub fn terraform() -> PathBuf {
         .expect("neither tofu nor terraform is on PATH: set NESTOR_TERRAFORM, or run `make test`")
 }
 
-pub struct World {
-    pub folder: tempfile::TempDir,
-    pub port: u16,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) port: u16,
     config: PathBuf,
     host: Option<Child>,
 }
 
 impl World {
     /// With a catalog of the test's own, or the example's.
-    pub fn new(catalog: Option<&str>) -> Self {
+    pub(crate) fn new(catalog: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
@@ -90,20 +90,20 @@ impl World {
         }
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(&self.url()).expect("an address")
     }
 
     /// Starts the host and waits until it takes requests.
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -135,7 +135,7 @@ impl World {
     }
 
     /// Waits until no engine is being compiled any more.
-    pub async fn engines_ready(&self) {
+    pub(crate) async fn engines_ready(&self) {
         let (client, until) = (self.client(), Instant::now() + START);
         while client
             .engines()
@@ -155,19 +155,19 @@ impl World {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.host.take() {
             child.kill().expect("killed");
             child.wait().expect("ended");
         }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// The command line against this host.
-    pub fn nestor(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn nestor(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_nestor"))
             .args(arguments)
             .env("NESTOR_URL", self.url())
@@ -178,7 +178,7 @@ impl World {
     }
 
     /// Its output, when it ends with this code.
-    pub fn expect(&self, code: i32, arguments: &[&str]) -> String {
+    pub(crate) fn expect(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.nestor(arguments);
         let text = format!(
             "{}{}",
@@ -194,7 +194,7 @@ impl World {
         text
     }
 
-    pub fn file(&self, name: &str, content: &str) -> String {
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
         let file = self.folder.path().join(name);
         std::fs::write(&file, content).expect("written");
         file.to_string_lossy().into_owned()
@@ -208,7 +208,7 @@ impl Drop for World {
 }
 
 /// Waits until the deployment has settled; what it is then, as JSON.
-pub async fn settled(client: &Client, id: &str) -> serde_json::Value {
+pub(crate) async fn settled(client: &Client, id: &str) -> serde_json::Value {
     let until = Instant::now() + Duration::from_secs(120);
     loop {
         let found = client.deployment(id).await.expect("there");
