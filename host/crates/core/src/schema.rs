@@ -389,3 +389,53 @@ fn shown(value: &Value) -> String {
         other => shortened(&other.to_string(), SHOWN),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn schemas_from_elsewhere_and_broken_ones_are_refused() {
+        for schema in [
+            json!({"$ref": "https://example.com/x.json"}),
+            json!({"$ref": "file:///etc/passwd"}),
+            json!({"type": "strin"}),
+            json!({"properties": {"a": {"pattern": "("}}}),
+            json!({"$ref": "#/$defs/nothing"}),
+            json!(5),
+        ] {
+            let error = ConfigSchema::compile(&Arc::new(schema.clone())).unwrap_err();
+            assert!(error.len() < 600, "{schema}: {error}");
+        }
+    }
+
+    #[test]
+    fn schemas_that_refer_to_themselves_end() {
+        let tree = json!({"properties": {"child": {"$ref": "#"}, "n": {"type": "integer"}}});
+        let tree = ConfigSchema::compile(&Arc::new(tree)).unwrap();
+        let refusals = tree.check(&json!({"child": {"child": {"n": "x"}}}), &[]);
+        assert_eq!(refusals[0].pointer, "/child/child/n");
+        for endless in [
+            json!({"$ref": "#"}),
+            json!({"allOf": [{"$ref": "#"}]}),
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#"}]}}}),
+        ] {
+            if let Ok(schema) = ConfigSchema::compile(&Arc::new(endless)) {
+                let _ = schema.check(&json!({"a": 1}), &[]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_cannot_take_for_ever() {
+        let schema = json!({"properties": {"a": {"pattern": "^(a|a?)+(?=b)$"}}});
+        let schema = ConfigSchema::compile(&Arc::new(schema)).unwrap();
+        assert!(
+            !schema
+                .check(&json!({"a": "a".repeat(100_000)}), &[])
+                .is_empty()
+        );
+    }
+}

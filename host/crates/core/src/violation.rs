@@ -95,3 +95,43 @@ codes! {
     /// Two resources, or their definitions, exclude each other.
     Incompatible = "incompatible",
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test reads the pages, not the core"
+    )]
+    fn every_code_has_a_page() {
+        let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/errors");
+        for code in ViolationCode::ALL {
+            let page = pages.join(format!("{}.md", code.as_str()));
+            let text = std::fs::read_to_string(&page).unwrap_or_default();
+            assert!(
+                text.starts_with(&format!("# {}\n", code.as_str())),
+                "{} must begin with its code as a heading",
+                page.display()
+            );
+            assert!(
+                text.to_lowercase().contains("what to do"),
+                "{} must say what to do",
+                page.display()
+            );
+        }
+    }
+
+    #[test]
+    fn codes_are_words_with_hyphens() {
+        for code in ViolationCode::ALL {
+            let text = code.as_str();
+            assert!(
+                text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{text}"
+            );
+            assert_eq!(serde_json::to_value(code).unwrap(), text);
+        }
+    }
+}

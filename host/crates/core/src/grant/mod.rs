@@ -24,3 +24,6 @@ pub use manifest::{
     FsSource, MAX_CHECKOUT_QUOTA, MAX_KV_QUOTA, Manifest, World,
 };
 pub use tool::{ArgPattern, EnvRule, ToolRule};
+
+#[cfg(test)]
+mod tests;

@@ -161,6 +161,7 @@ fn large(n: u32) -> DeploymentSpec {
     crate::spec::samples::deployment(resources, dependencies)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
 fn best_of<T>(runs: u32, mut work: impl FnMut() -> T) -> Duration {
     let timed = |_| {
         let start = Instant::now();
