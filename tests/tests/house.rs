@@ -22,6 +22,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         "one match over event and state",
     ),
     (
+        "host/crates/core/src/grant/tests.rs",
+        650,
+        "tables of grants and what they allow",
+    ),
+    (
         "host/crates/orchestrator/src/run_loop.rs",
         900,
         "to be split: calls apart from the loop",

@@ -17,6 +17,11 @@
 //! | [`ports`] | what the core needs from the outside |
 //! | [`text`], [`units`] | how messages, durations and sizes are written |
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests measure how long it takes")
+)]
+
 pub mod definition;
 pub mod engine;
 pub mod execution;
