@@ -38,9 +38,12 @@ func prepare() {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(softMemoryLimit)
 	}
-	// What starting up left behind is room for the calls.
-	runtime.GC()
-	debug.SetGCPercent(-1)
+	// What starting up left behind is room for the calls. An engine that turned
+	// the collector off in an init function prefers it untouched: room in
+	// between costs copies of more pages than fresh room does.
+	if debug.SetGCPercent(-1) >= 0 {
+		runtime.GC()
+	}
 }
 
 func init() {

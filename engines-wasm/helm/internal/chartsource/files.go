@@ -4,7 +4,6 @@ package chartsource
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -16,7 +15,6 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/ignore"
-	"sigs.k8s.io/yaml"
 
 	"github.com/nestor-platform/orchestrator/engines-wasm/helm/internal/limits"
 )
@@ -73,9 +71,6 @@ func bounded(files []File) error {
 var utf8bom = []byte{0xEF, 0xBB, 0xBF}
 
 func load(files []File) (*chart.Chart, error) {
-	if err := supported(files); err != nil {
-		return nil, err
-	}
 	buffered := make([]*archive.BufferedFile, len(files))
 	for i, f := range files {
 		buffered[i] = &archive.BufferedFile{Name: f.Path, Data: bytes.TrimPrefix(f.Content, utf8bom)}
@@ -84,31 +79,12 @@ func load(files []File) (*chart.Chart, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, nil
-}
-
-// supported answers as the helm command does before it chooses a loader by the
-// chart's apiVersion. Charts of version 3 are an experiment that helm itself
-// cannot install yet.
-func supported(files []File) error {
-	for _, f := range files {
-		if f.Path != "Chart.yaml" {
-			continue
-		}
-		var head struct {
-			APIVersion string `json:"apiVersion"`
-		}
-		if err := yaml.Unmarshal(f.Content, &head); err != nil {
-			return fmt.Errorf("Chart.yaml: %w", err)
-		}
-		switch head.APIVersion {
-		case chart.APIVersionV1, chart.APIVersionV2, "":
-			return nil
-		default:
-			return fmt.Errorf("Chart.yaml: unsupported chart apiVersion %q; v1 and v2 are supported", head.APIVersion)
-		}
+	// Charts of version 3 are an experiment that the helm command cannot
+	// install yet; of others it has not heard.
+	if v := c.Metadata.APIVersion; v != chart.APIVersionV1 && v != chart.APIVersionV2 {
+		return nil, fmt.Errorf("Chart.yaml: unsupported chart apiVersion %q; v1 and v2 are supported", v)
 	}
-	return errors.New("Chart.yaml is missing")
+	return c, nil
 }
 
 // notIgnored drops what .helmignore excludes and sorts like a walk through the

@@ -144,7 +144,7 @@ func TestFilesAreThoseOfHelm(t *testing.T) {
 // too. These messages are what a user reads; review them as text.
 func TestChartsAreRefused(t *testing.T) {
 	want := map[string]string{
-		"bad-chart-yaml":     `chart chart: Chart.yaml: error converting YAML to JSON: yaml: line 2: did not find expected node content`,
+		"bad-chart-yaml":     `chart chart: cannot load Chart.yaml: error converting YAML to JSON: yaml: line 2: did not find expected node content`,
 		"bad-ignore":         `chart chart: .helmignore: double-star (**) syntax is not supported`,
 		"bad-subchart":       `chart chart: error unpacking subchart x in bad-subchart: validation: chart.metadata.version "nope nope" is invalid`,
 		"bad-tpl":            `bad-tpl/templates/a.yaml:2: .Nope has no value, so .a cannot be read in {{ .Nope.a }}, included from bad-tpl/templates/a.yaml:2:6`,

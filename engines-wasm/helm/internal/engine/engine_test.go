@@ -456,9 +456,10 @@ func TestStatesOfOtherFormatsAreRefused(t *testing.T) {
 	nestortest.New(t)
 	r := request(inline(""), `{}`)
 	for state, want := range map[string]string{
-		`{"schema": 9}`:                   "format 9",
-		`[]`:                              "cannot be read",
-		`{"schema": 1, "manifests": "x"}`: "cannot be read",
+		`{"schema": 9}`:                       "format 9",
+		`[]`:                                  "cannot be read",
+		`{"schema": 1, "manifests": "x"}`:     "cannot be read",
+		`{"schema": 1, "manifestsGzip": "x"}`: "cannot be read",
 	} {
 		r.Prior = &nestor.Prior{State: nestor.JSON(state)}
 		if _, err := (engine.Engine{}).Plan(context, r); err == nil || !strings.Contains(err.Error(), want) {
