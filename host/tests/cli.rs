@@ -274,6 +274,52 @@ async fn one_correlation_id_from_the_request_to_the_engines_lines() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_config_decides_which_engines_there_are() {
+    let mut world = World::new(Some(DEFINITION));
+    let noop = std::fs::read(guest("engines/noop.wasm")).unwrap();
+    let manifest = std::fs::read_to_string(root().join("engines-wasm/noop/engine.toml")).unwrap();
+    let folder = world.folder.path().to_owned();
+    std::fs::create_dir(folder.join("more")).unwrap();
+    std::fs::write(folder.join("own.wasm"), &noop).unwrap();
+    std::fs::write(folder.join("own.toml"), &manifest).unwrap();
+    std::fs::write(folder.join("more/second.wasm"), &noop).unwrap();
+    let config = folder.join("nestor.yaml");
+    let text = std::fs::read_to_string(&config)
+        .unwrap()
+        .replace("server: {", "server: {engines_dir: more, ")
+        .replace(
+            "engines: {",
+            "engines: {noop: {component: own.wasm}, helm: {enabled: false}, ",
+        );
+    std::fs::write(&config, text).unwrap();
+    world.start().await;
+    world.engines_ready().await;
+    let listed: Value =
+        serde_json::from_slice(&world.nestor(&["engines", "list", "-o", "json"]).stdout).unwrap();
+    let engines: Vec<(&str, &str)> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["name"].as_str().unwrap(), e["source"].as_str().unwrap()))
+        .collect();
+    assert!(engines.contains(&("noop", "file")), "{listed:#}");
+    assert!(engines.contains(&("second", "file")), "{listed:#}");
+    assert!(
+        !engines.iter().any(|(name, _)| *name == "helm"),
+        "{listed:#}"
+    );
+    let file = world.file("paint.yaml", &deployment("red", ""));
+    world.expect(0, &["apply", "-f", &file, "--wait"]);
+    let wasm = folder.join("own.wasm").to_string_lossy().into_owned();
+    let refused = world.expect(
+        4,
+        &["engines", "load", &wasm, "--no-manifest", "--name", "helm"],
+    );
+    assert!(refused.contains("switched off"), "{refused}");
+    world.expect(4, &["engines", "delete", "noop"]);
+}
+
 #[test]
 fn a_server_says_when_it_is_ready_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -159,6 +159,30 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_config_is_one() {
+        let page = include_str!("../../../docs/configuration.md");
+        let (_, rest) = page.split_once("```yaml\n").unwrap();
+        let (text, _) = rest.split_once("```").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["catalog", "engines", "bin"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        for name in ["bin/tofu", "engines/note.wasm"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        if let Err(problems) = parse(text, folder.path(), &|_| None) {
+            panic!("{}", document::listed("docs/configuration.md", &problems));
+        }
+        // Every key that is read is documented.
+        for key in read::ALL_KEYS.iter().flat_map(|keys| keys.iter()) {
+            assert!(
+                page.contains(&format!("{key}:")) || read::REFUSED.contains(key),
+                "{key} is not documented"
+            );
+        }
+    }
+
+    #[test]
     fn a_config_with_everything() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["catalog", "engines"] {

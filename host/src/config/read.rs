@@ -36,6 +36,33 @@ const ENGINE: &[&str] = &[
     "settings",
     "tool",
 ];
+const CATALOG: &[&str] = &["endpoint", "directory", "cache"];
+const CACHE: &[&str] = &["enabled", "ttl", "redis_url"];
+const GITOPS: &[&str] = &["enabled", "repositories", "argocd"];
+const REPOSITORY: &[&str] = &["name", "url", "branch", "path"];
+const STORE: &[&str] = &["kind", "path", "cache", "url"];
+const SERVER: &[&str] = &[
+    "listen",
+    "data_dir",
+    "cache_dir",
+    "engines_dir",
+    "grace",
+    "max_requests",
+    "max_streams",
+    "max_queue",
+    "max_calls",
+];
+const TELEMETRY: &[&str] = &["log", "format", "otlp"];
+
+/// Every list of keys, for the documentation's test.
+#[cfg(test)]
+pub(super) const ALL_KEYS: &[&[&str]] = &[
+    TOP, ENGINE, CATALOG, GITOPS, REPOSITORY, STORE, SERVER, TELEMETRY,
+];
+/// Known, and refused in this version or by the engines that it carries.
+#[cfg(test)]
+pub(super) const REFUSED: &[&str] = &["auth", "endpoint", "timeout", "argocd", "otlp"];
+
 /// Keys of an engine that are handed to it as settings of the same name.
 const HANDED_ON: &[&str] = &[
     "endpoint",
@@ -255,12 +282,7 @@ fn settings(id: &EngineId, section: &Section<'_>, problems: &mut Problems) -> Va
 }
 
 fn catalog(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> CatalogConfig {
-    let Some(section) = Section::new(
-        node,
-        "catalog",
-        &["endpoint", "directory", "cache"],
-        problems,
-    ) else {
+    let Some(section) = Section::new(node, "catalog", CATALOG, problems) else {
         return CatalogConfig::default();
     };
     section.refuse(
@@ -270,12 +292,7 @@ fn catalog(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> CatalogCon
     );
     let directory = section.read("directory", problems, |node| paths.folder(node));
     if let Some(entry) = section.get("cache")
-        && let Some(cache) = Section::new(
-            &entry.value,
-            "catalog.cache",
-            &["enabled", "ttl", "redis_url"],
-            problems,
-        )
+        && let Some(cache) = Section::new(&entry.value, "catalog.cache", CACHE, problems)
     {
         let instead = "a directory is kept in memory, and read again when its files change";
         cache.refuse("ttl", instead, problems);
@@ -296,12 +313,7 @@ fn gitops(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> GitopsConfi
         enabled: true,
         repository: None,
     };
-    let Some(section) = Section::new(
-        node,
-        "gitops",
-        &["enabled", "repositories", "argocd"],
-        problems,
-    ) else {
+    let Some(section) = Section::new(node, "gitops", GITOPS, problems) else {
         return none;
     };
     let enabled = section
@@ -342,7 +354,7 @@ fn repository(
     problems: &mut Problems,
 ) -> Option<RepositoryConfig> {
     let path = format!("gitops.repositories[{index}]");
-    let section = Section::new(node, path, &["name", "url", "branch", "path"], problems)?;
+    let section = Section::new(node, path, REPOSITORY, problems)?;
     let label = |node: &Node| match node.text()? {
         text if EngineId::new(text).is_ok() => Ok(text.to_owned()),
         _ => Err("must be lower-case letters, digits and '-'".to_owned()),
@@ -398,8 +410,7 @@ fn store(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> StoreConfig 
         path: None,
         cache_bytes: None,
     };
-    let Some(section) = Section::new(node, "store", &["kind", "path", "cache", "url"], problems)
-    else {
+    let Some(section) = Section::new(node, "store", STORE, problems) else {
         return default;
     };
     section.refuse("url", "the store is a folder: `kind: sled`", problems);
@@ -432,19 +443,8 @@ fn store(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> StoreConfig 
 }
 
 fn server(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> ServerConfig {
-    const KEYS: &[&str] = &[
-        "listen",
-        "data_dir",
-        "cache_dir",
-        "engines_dir",
-        "grace",
-        "max_requests",
-        "max_streams",
-        "max_queue",
-        "max_calls",
-    ];
     let mut server = Config::default().server;
-    let Some(section) = Section::new(node, "server", KEYS, problems) else {
+    let Some(section) = Section::new(node, "server", SERVER, problems) else {
         return server;
     };
     let mut count = |key: &str, max: u64| {
@@ -473,8 +473,7 @@ fn server(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> ServerConfi
 
 fn telemetry(node: &Node, problems: &mut Problems) -> TelemetryConfig {
     let mut telemetry = Config::default().telemetry;
-    let Some(section) = Section::new(node, "telemetry", &["log", "format", "otlp"], problems)
-    else {
+    let Some(section) = Section::new(node, "telemetry", TELEMETRY, problems) else {
         return telemetry;
     };
     section.refuse(

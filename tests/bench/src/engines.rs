@@ -30,7 +30,7 @@ pub(crate) async fn start(
     let id = EngineId::new(name)?;
     let requested = Manifest::parse(&toml, "engine.toml").map_err(|e| anyhow::anyhow!("{e}"))?;
     let mut options = Options::new(bench.folder("engines-")?, Arc::new(MemoryStore::new()));
-    options.cache_dir = Some(bench.target().join("bench-cache"));
+    options.cache_dir = Some(bench.target().join("bench-cache/in-process"));
     options.grants.insert(id.clone(), requested.capabilities);
     let host = EngineHost::start(options).await?;
     host.load(&id, wasm.into(), Some(&toml))

@@ -21,7 +21,9 @@ nestor_hostile::hostile!("tool-user", |host, request| {
         invocation = invocation.env(name, value.as_str().unwrap_or_default());
     }
     invocation.directory = config["directory"].as_str().unwrap_or_default().to_owned();
-    invocation.stdin = config["stdin"].as_str().map(|text| text.as_bytes().to_vec());
+    invocation.stdin = config["stdin"]
+        .as_str()
+        .map(|text| text.as_bytes().to_vec());
     let mut child = host.spawn(invocation)?;
     let mut lines = Vec::new();
     while let Some(line) = child.next_line() {

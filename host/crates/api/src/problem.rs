@@ -110,7 +110,7 @@ impl From<Violation> for ViolationView {
 }
 
 /// An error on its way out. What only the request knows (path, correlation id)
-/// is added by [`crate::frame`], which writes the body.
+/// is added by the outermost layer, which writes the body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     /// Which kind.

@@ -108,14 +108,18 @@ impl Definition {
     /// The definition's section for an engine.
     #[must_use]
     pub fn section(&self, engine: &EngineId) -> Option<&Arc<Value>> {
-        self.engines.iter().find(|(id, _)| id == engine).map(|(_, section)| section)
+        self.engines
+            .iter()
+            .find(|(id, _)| id == engine)
+            .map(|(_, section)| section)
     }
 
     /// The outputs as the engine contract writes them.
     #[must_use]
     pub fn declared_outputs(&self) -> Value {
         let outputs = self.outputs.iter().map(|(name, o)| {
-            let declared = serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
+            let declared =
+                serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
             (name.to_string(), declared)
         });
         Value::Object(outputs.collect())

@@ -268,7 +268,13 @@ pub enum EngineError {
 fn list(violations: &[EngineViolation]) -> String {
     violations
         .iter()
-        .map(|v| if v.path.is_empty() { v.message.clone() } else { format!("{} {}", v.path, v.message) })
+        .map(|v| {
+            if v.path.is_empty() {
+                v.message.clone()
+            } else {
+                format!("{} {}", v.path, v.message)
+            }
+        })
         .collect::<Vec<_>>()
         .join("; ")
 }

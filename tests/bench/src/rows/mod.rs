@@ -2,8 +2,10 @@
 
 mod calls;
 mod helm;
+mod http;
 mod noop;
 mod planning;
+mod start;
 
 use crate::row::Row;
 
@@ -13,6 +15,8 @@ pub(crate) fn all() -> Vec<Box<dyn Row>> {
         Box::new(noop::Noop),
         Box::new(planning::Planning),
         Box::new(calls::Calls),
+        Box::new(http::Http),
+        Box::new(start::Start),
         Box::new(helm::Helm),
     ]
 }

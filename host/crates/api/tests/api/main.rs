@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod bad_parameters;
 mod deployments;
 mod engines;
 mod events;

@@ -282,7 +282,7 @@ fn cycles_are_shown_as_their_path() {
     let web = |name: &str, other: &str| json!({"name": name, "catalogRef": "web:2.1.0", "config": {"any": format!("${{resources.{other}.outputs.url}}")}});
     refused(
         json!([web("a", "b"), web("b", "c"), {"name": "c", "catalogRef": "web:2.1.0"}, web("d", "d"), database()]),
-        json!([{"from": "database", "to": "c"}, {"from": "a", "to": "c"}, {"from": "database", "to": "database"}]),
+        json!([{"from": "database", "to": "c"}, {"from": "a", "to": "c"}, {"from": "database", "to": "database"}, {"from": "b", "to": "b"}]),
         expect![[r#"
             "/resources/3/config/any" dependency-cycle: a resource depends on itself: d → d; remove one of the references that make it
             "/dependencies/1" dependency-cycle: the dependencies form a cycle: a → c → b → a; remove one of these dependencies

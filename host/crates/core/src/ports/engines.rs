@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::{CallContext, EngineError, Features, Outcome, ProposedChanges, Rendered, ResourceRequest};
+use crate::engine::{
+    CallContext, EngineError, Features, Outcome, ProposedChanges, Rendered, ResourceRequest,
+};
 use crate::ids::{Digest, EngineId};
 
 /// The loaded engines.

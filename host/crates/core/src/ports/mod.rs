@@ -8,5 +8,10 @@ mod store;
 
 pub use catalog::{Catalog, CatalogError};
 pub use delivery::{Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal};
-pub use engines::{CallObserver, EngineCall, EngineHead, EngineStatus, Engines, Function, LogLevel, NoObserver, Reply};
-pub use store::{Batch, Bytes, CommitError, Guard, MAX_KEY_BYTES, MAX_VALUE_BYTES, Store, StoreError, Write};
+pub use engines::{
+    CallObserver, EngineCall, EngineHead, EngineStatus, Engines, Function, LogLevel, NoObserver,
+    Reply,
+};
+pub use store::{
+    Batch, Bytes, CommitError, Guard, MAX_KEY_BYTES, MAX_VALUE_BYTES, Store, StoreError, Write,
+};

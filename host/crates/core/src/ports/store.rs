@@ -24,7 +24,12 @@ pub trait Store: Send + Sync {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
     /// Up to `limit` pairs whose key starts with `prefix` and is greater than
     /// `after`, in byte order.
-    async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Bytes)>, StoreError>;
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Bytes)>, StoreError>;
 }
 
 /// Writes that happen together, and the conditions under which.

@@ -127,7 +127,9 @@ fn forms_and_mistakes() {
     );
     parts(
         &format!("${{{}}}", "x".repeat(10_000)),
-        expect![[r#""xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is not a reference: known are ${resources.<name>.outputs.<output>}, ${environment}, ${deployment.id}, ${deployment.composer} and ${deployment.revision}; write $${ for a literal ${ (at character 1)"#]],
+        expect![[
+            r#""xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is not a reference: known are ${resources.<name>.outputs.<output>}, ${environment}, ${deployment.id}, ${deployment.composer} and ${deployment.revision}; write $${ for a literal ${ (at character 1)"#
+        ]],
     );
     parts(
         &"${environment}".repeat(65),

@@ -22,15 +22,15 @@ use nestor_testkit::{FakeEngines, MemoryCatalog, MemoryDelivery};
 
 /// A clock that jumps to whatever is waited for; no chance.
 #[derive(Debug, Default, Clone)]
-pub struct Clock {
+pub(crate) struct Clock {
     since_start: Arc<AtomicU64>,
 }
 
 impl Clock {
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         Duration::from_millis(self.since_start.load(Ordering::SeqCst))
     }
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).expect("a short test");
         self.since_start.fetch_add(millis, Ordering::SeqCst);
     }
@@ -59,19 +59,19 @@ impl Surroundings for Clock {
 
 /// What outlives a restart.
 #[derive(Clone)]
-pub struct World {
-    pub store: Arc<dyn Store>,
-    pub engines: Arc<FakeEngines>,
-    pub catalog: Arc<MemoryCatalog>,
-    pub delivery: Arc<MemoryDelivery>,
-    pub clock: Clock,
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) engines: Arc<FakeEngines>,
+    pub(crate) catalog: Arc<MemoryCatalog>,
+    pub(crate) delivery: Arc<MemoryDelivery>,
+    pub(crate) clock: Clock,
 }
 
 impl World {
     /// Definitions `db:1.0.0` (outputs endpoint, port), `app:1.0.0` (no
     /// outputs) by engine `fake`, and `chart:1.0.0` by the rendering engine
     /// `charts`.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let engines = FakeEngines::with(&["fake"]);
         let render = Features {
             render: true,
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// A host on this world. Dropping it without `shutdown` is a crash.
-    pub async fn host(&self) -> Orchestrator {
+    pub(crate) async fn host(&self) -> Orchestrator {
         let parts = Parts {
             store: Arc::clone(&self.store),
             engines: self.engines.clone(),
@@ -110,7 +110,7 @@ impl World {
 }
 
 /// A deployment `web` with these resources: name, catalogRef, config.
-pub fn web(resources: &[(&str, &str, Value)]) -> Value {
+pub(crate) fn web(resources: &[(&str, &str, Value)]) -> Value {
     let resources: Vec<Value> = resources
         .iter()
         .map(|(name, reference, config)| json!({ "name": name, "catalogRef": reference, "config": config }))
@@ -119,7 +119,7 @@ pub fn web(resources: &[(&str, &str, Value)]) -> Value {
 }
 
 /// `database` and an `app` that needs its endpoint.
-pub fn two() -> Value {
+pub(crate) fn two() -> Value {
     web(&[
         ("database", "db:1.0.0", json!({ "size": 1 })),
         (
@@ -130,7 +130,7 @@ pub fn two() -> Value {
     ])
 }
 
-pub async fn post(host: &Orchestrator, body: &Value) -> u64 {
+pub(crate) async fn post(host: &Orchestrator, body: &Value) -> u64 {
     let body = serde_json::to_vec(body).expect("JSON");
     host.submit(&body, RequestMeta::default())
         .await
@@ -139,24 +139,24 @@ pub async fn post(host: &Orchestrator, body: &Value) -> u64 {
 }
 
 /// Waits until the deployment has settled.
-pub async fn settle(host: &Orchestrator, id: &str) -> DeploymentView {
+pub(crate) async fn settle(host: &Orchestrator, id: &str) -> DeploymentView {
     let mut events = host.events(id, None, false).await.expect("there");
     while events.next().await.is_some() {}
     host.get(id).await.expect("there")
 }
 
-pub async fn deploy(host: &Orchestrator, body: &Value) -> DeploymentView {
+pub(crate) async fn deploy(host: &Orchestrator, body: &Value) -> DeploymentView {
     post(host, body).await;
     settle(host, "web").await
 }
 
-pub fn resource<'a>(view: &'a DeploymentView, name: &str) -> &'a ResourceView {
+pub(crate) fn resource<'a>(view: &'a DeploymentView, name: &str) -> &'a ResourceView {
     view.resources
         .iter()
         .find(|r| r.name == name)
         .expect("a resource of that name")
 }
 
-pub fn assert_status(view: &DeploymentView, status: DeploymentStatus) {
+pub(crate) fn assert_status(view: &DeploymentView, status: DeploymentStatus) {
     assert_eq!(view.status, status, "{view:#?}");
 }

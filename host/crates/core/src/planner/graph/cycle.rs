@@ -37,16 +37,16 @@ pub(super) fn cycles(graph: &Graph) -> Vec<Cycle> {
         whole.add_node(());
     }
     whole.extend_with_edges(edges);
-    let mut cycles: Vec<Cycle> = kosaraju_scc(&whole)
-        .into_iter()
-        .filter_map(|group| shortest_within(graph, &group))
-        .collect();
-    cycles.sort_by_key(|cycle| cycle.0[0]);
+    let alone = (0..nodes).filter(|node| graph.successors(*node).contains(node));
+    let mut cycles: Vec<Cycle> = alone.map(|node| Cycle(vec![node])).collect();
+    let groups = kosaraju_scc(&whole).into_iter();
+    cycles.extend(groups.filter_map(|group| shortest_within(graph, &group)));
+    cycles.sort_by_key(|cycle| (cycle.0[0], cycle.0.len()));
     cycles
 }
 
-/// A shortest cycle through the smallest node of a strongly connected group;
-/// none for a single node without an edge to itself.
+/// A shortest cycle of more than one node through the smallest node of a
+/// strongly connected group; none for a single node.
 fn shortest_within(graph: &Graph, group: &[NodeIndex]) -> Option<Cycle> {
     let group: HashSet<u32> = group.iter().map(|node| node.index() as u32).collect();
     let start = group.iter().copied().min()?;
@@ -54,7 +54,7 @@ fn shortest_within(graph: &Graph, group: &[NodeIndex]) -> Option<Cycle> {
     let mut open = VecDeque::from([start]);
     while let Some(node) = open.pop_front() {
         for &next in graph.successors(node) {
-            if next == start {
+            if next == start && node != start {
                 let mut path = vec![node];
                 while let Some(&before) = came_from.get(path.last()?) {
                     path.push(before);
@@ -62,7 +62,7 @@ fn shortest_within(graph: &Graph, group: &[NodeIndex]) -> Option<Cycle> {
                 path.reverse();
                 return Some(Cycle(path));
             }
-            if group.contains(&next) && !came_from.contains_key(&next) {
+            if next != start && group.contains(&next) && !came_from.contains_key(&next) {
                 came_from.insert(next, node);
                 open.push_back(next);
             }

@@ -103,8 +103,9 @@ impl Graph {
         Err(first.expect("nodes that wait for each other form a cycle"))
     }
 
-    /// A shortest cycle through the smallest node of each group of nodes that
-    /// wait for each other; the groups by their smallest node.
+    /// Every node that waits for itself, and a shortest cycle through the
+    /// smallest node of each group of nodes that wait for each other; by their
+    /// smallest node.
     #[must_use]
     pub fn cycles(&self) -> Vec<Cycle> {
         cycle::cycles(self)
