@@ -287,6 +287,7 @@ fn cycles_are_shown_as_their_path() {
             "/resources/3/config/any" dependency-cycle: a resource depends on itself: d → d; remove one of the references that make it
             "/dependencies/1" dependency-cycle: the dependencies form a cycle: a → c → b → a; remove one of these dependencies
             "/dependencies/2" dependency-cycle: a resource depends on itself: database → database; remove one of these dependencies
+            "/dependencies/3" dependency-cycle: a resource depends on itself: b → b; remove one of these dependencies
         "#]],
     );
 }
