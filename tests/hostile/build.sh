@@ -1,11 +1,12 @@
 #!/bin/sh
-# Builds the malicious engines into target/hostile/<name>.wasm, for the host's
+# Builds the malicious engines into target/hostile/<name>.wasm (or below
+# CARGO_TARGET_DIR), for the host's
 # tests. CARGO may name another cargo, with its target's standard library.
 set -eu
 cd "$(dirname "$0")"
 cargo=${CARGO:-cargo}
 target=../../engines-wasm/target/wasm32-wasip2/release/examples
-out=../../target/hostile
+out=${CARGO_TARGET_DIR:-../../target}/hostile
 "$cargo" build --quiet --release --target wasm32-wasip2 --target-dir ../../engines-wasm/target --examples
 mkdir -p "$out"
 for source in examples/*.rs; do

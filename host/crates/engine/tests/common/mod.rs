@@ -23,9 +23,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
-/// A guest of `target/`, which `make guests` builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A guest of the target folder, which `make guests` builds.
 fn guest(path: &str) -> Bytes {
-    let path = root().join("target").join(path);
+    let path = target().join(path);
     let read = std::fs::read(&path);
     read.unwrap_or_else(|e| panic!("{}: {e}; run `make guests` first", path.display()))
         .into()
@@ -79,7 +83,7 @@ pub async fn start_in(
     change: impl FnOnce(&mut Options),
 ) -> Arc<EngineHost> {
     let mut options = Options::new(dir.join("data"), kv.clone());
-    options.cache_dir = Some(root().join("target/tmp/engine-test-cache"));
+    options.cache_dir = Some(target().join("tmp/engine-test-cache"));
     options.max_calls = 64;
     change(&mut options);
     EngineHost::start(options).await.unwrap()
