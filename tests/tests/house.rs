@@ -36,11 +36,6 @@ const LONGER: &[(&str, usize, &str)] = &[
         900,
         "scenarios that share one world",
     ),
-    (
-        "host/crates/api/tests/api/bad_input.rs",
-        720,
-        "tables of requests and their answers",
-    ),
 ];
 
 /// Generated, or data whose length says nothing.
