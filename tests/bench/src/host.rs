@@ -96,7 +96,9 @@ impl Host {
             return Ok(false);
         }
         let engines = self.get("/api/v1/engines").await?;
-        let engines = engines["engines"].as_array().context("a list of engines")?;
+        let engines = engines["items"]
+            .as_array()
+            .context("the API's list of engines")?;
         for engine in engines {
             anyhow::ensure!(engine["status"] != "failed", "an engine failed: {engine}");
         }
