@@ -121,10 +121,11 @@ func equalWhereFixed(a, b, ours string) bool {
 		}
 		before := commonPrefix(al[i], bl[i])
 		after := commonSuffix(al[i][len(before):], bl[i][len(before):])
-		// Two random values may agree in a few characters by chance, so only
-		// what surrounds the value counts: cut back to where it begins.
-		before = before[:strings.LastIndexAny(before, " :\"'=/@-")+1]
-		if j := strings.IndexAny(after, " :\"'=/@-,"); j >= 0 {
+		// Two random values may agree in a few characters by chance, and in
+		// the padding of base64, so only what surrounds the value counts: cut
+		// back to where it begins and ends.
+		before = before[:strings.LastIndexAny(before, " :\"'=")+1]
+		if j := strings.IndexAny(after, " \"',"); j >= 0 {
 			after = after[j:]
 		} else {
 			after = ""

@@ -1,7 +1,7 @@
 // Package render does what `helm template` does, with Helm's own code for
-// every step. Only the order of the steps is written here, because the package
-// that holds it in Helm (pkg/action) talks to clusters through code that does
-// not compile for WebAssembly.
+// every step but one (sort.go). The order of the steps is written here, because
+// the package that holds it in Helm (pkg/action) talks to clusters through code
+// that does not compile for WebAssembly.
 package render
 
 import (
@@ -19,7 +19,6 @@ import (
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	"helm.sh/helm/v4/pkg/engine"
 	release "helm.sh/helm/v4/pkg/release/v1"
-	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
 
 	"github.com/nestor-platform/orchestrator/engines-wasm/helm/internal/limits"
 )
@@ -216,7 +215,7 @@ func bounded(files map[string]string) error {
 }
 
 func (r *Result) sort(c *chart.Chart, files map[string]string, o Options) error {
-	hooks, manifests, err := releaseutil.SortManifests(files, nil, releaseutil.InstallOrder)
+	hooks, manifests, err := sortManifests(files)
 	if err != nil {
 		return yamlError(c.Name(), files, err)
 	}
@@ -226,25 +225,29 @@ func (r *Result) sort(c *chart.Chart, files map[string]string, o Options) error 
 		}
 	}
 	for _, m := range manifests {
-		d := Document{Source: m.Name, Content: m.Content, APIVersion: m.Head.Version, Kind: m.Head.Kind}
-		if m.Head.Metadata != nil {
-			d.Name = m.Head.Metadata.Name
-		}
-		r.Documents = append(r.Documents, d)
+		r.Documents = append(r.Documents, m.public(false))
 	}
 	r.lastManifest = len(r.Documents)
 	if !o.SkipHooks {
 		for _, h := range hooks {
-			if o.SkipTests && slices.Contains(h.Events, release.HookTest) {
+			if o.SkipTests && slices.Contains(h.events, release.HookTest) {
 				continue
 			}
-			r.Documents = append(r.Documents, Document{Source: h.Path, Content: h.Manifest, Kind: h.Kind, Name: h.Name, Hook: true})
+			r.Documents = append(r.Documents, h.public(true))
 		}
 	}
 	if len(r.Documents) > limits.Manifests {
 		return fmt.Errorf("the chart renders to %d documents, more than %d", len(r.Documents), limits.Manifests)
 	}
 	return nil
+}
+
+func (d document) public(hook bool) Document {
+	p := Document{Source: d.source, Content: d.content, APIVersion: d.head.Version, Kind: d.head.Kind, Hook: hook}
+	if d.head.Metadata != nil {
+		p.Name = d.head.Metadata.Name
+	}
+	return p
 }
 
 // Stream is byte for byte what `helm template` prints.
