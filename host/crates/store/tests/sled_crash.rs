@@ -12,6 +12,9 @@ use nestor_core::ports::{Batch, Guard, Store};
 use nestor_store::{SledOptions, SledStore};
 
 const FOLDER: &str = "NESTOR_STORE_CRASH_FOLDER";
+/// Milliseconds between the writes of a writer. With pauses, what is not
+/// flushed is not carried along by the next commit, and so is lost by a kill.
+const PAUSE: &str = "NESTOR_STORE_CRASH_PAUSE";
 const ROUNDS: u64 = 12;
 const WRITERS: u64 = 16;
 
@@ -32,8 +35,10 @@ fn child() {
     let Ok(folder) = std::env::var(FOLDER) else {
         return;
     };
+    let pause: u64 = std::env::var(PAUSE).unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
+        .enable_time()
         .build()
         .unwrap();
     runtime.block_on(async {
@@ -62,6 +67,9 @@ fn child() {
                     // One write call of less than a pipe's atomic size.
                     let line = format!("{writer} {number}\n");
                     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+                    if pause > 0 {
+                        tokio::time::sleep(Duration::from_millis(pause + writer)).await;
+                    }
                 }
             });
         }
@@ -82,6 +90,7 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child", "--nocapture"])
             .env(FOLDER, folder.path())
+            .env(PAUSE, if round % 2 == 0 { "0" } else { "40" })
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
