@@ -105,6 +105,13 @@ fn embedded() -> (tempfile::TempDir, PathBuf, GitDelivery) {
 }
 
 #[tokio::test]
+async fn git_conforms() {
+    let (_root, path, delivery) = embedded();
+    nestor_testkit::delivery::conformance(&delivery).await;
+    git(&path, &["fsck", "--strict", "--full"]);
+}
+
+#[tokio::test]
 async fn a_delivery_is_a_commit_that_says_what_it_is() {
     let (_root, path, delivery) = embedded();
     let first = manifests(&[

@@ -1,4 +1,6 @@
-//! GitOps delivery without Git.
+//! GitOps delivery without Git, and what every adapter of its port must do.
+
+mod conformance;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,6 +9,8 @@ use async_trait::async_trait;
 use nestor_core::engine::Manifest;
 use nestor_core::ids::Digest;
 use nestor_core::ports::{Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal};
+
+pub use conformance::conformance;
 
 /// Keeps what was delivered in memory; a "commit" is the digest of everything
 /// that was ever delivered, so it moves only when something changes.
@@ -19,6 +23,8 @@ pub struct MemoryDelivery {
 struct State {
     /// Folder to manifests and the commit that delivered them.
     folders: BTreeMap<String, (Vec<Manifest>, String)>,
+    /// Folder to the commit that withdrew it.
+    withdrawn: BTreeMap<String, String>,
     commits: Vec<String>,
     failures: Vec<DeliveryError>,
 }
@@ -88,6 +94,19 @@ impl Delivery for MemoryDelivery {
             "{}/{}/{}",
             request.environment, request.deployment, request.resource
         );
+        for (i, manifest) in request.manifests.iter().enumerate() {
+            let twice = request.manifests[..i]
+                .iter()
+                .any(|m| m.path == manifest.path);
+            let bad = |step: &str| ["", ".", "..", ".git"].contains(&step);
+            if twice || manifest.path.split('/').any(bad) {
+                let path = manifest.path.clone();
+                let problem = "not relative, or there twice".into();
+                return Err(DeliveryError::Path { path, problem });
+            }
+        }
+        let mut request = request;
+        request.manifests.sort_by(|a, b| a.path.cmp(&b.path));
         if let Some((manifests, commit)) = state.folders.get(&path)
             && *manifests == request.manifests
         {
@@ -112,12 +131,22 @@ impl Delivery for MemoryDelivery {
         );
         if state.folders.remove(&path).is_none() {
             let last = Digest::of(state.commits.join("\n").as_bytes()).hex()[..40].to_owned();
-            return Ok(delivered(last, path));
+            let commit = state.withdrawn.get(&path).cloned().unwrap_or(last);
+            return Ok(delivered(commit, path));
         }
         let commit = state.commit(format!(
             "Withdraw {} revision {}: {} ({})",
             request.deployment, request.revision, request.resource, request.environment
         ));
+        state.withdrawn.insert(path.clone(), commit.clone());
         Ok(delivered(commit, path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn memory_conforms() {
+        super::conformance(&super::MemoryDelivery::new()).await;
     }
 }
