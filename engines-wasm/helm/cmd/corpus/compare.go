@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -45,6 +46,9 @@ type comparison struct {
 
 func (c comparison) compare(s subject) verdict {
 	first, err := c.runHelm(s)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return verdict{outcome: failed, detail: "helm did not end: " + err.Error()}
+	}
 	if err != nil {
 		ours, oursErr := c.ours.render(s)
 		if oursErr == nil {
@@ -95,6 +99,9 @@ func (c comparison) runHelm(s subject) (string, error) {
 	command := exec.CommandContext(ctx, c.helm, args...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
