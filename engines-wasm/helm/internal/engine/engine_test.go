@@ -301,6 +301,24 @@ func TestPlanWithValuesThatDoNotExistYet(t *testing.T) {
 	}
 }
 
+func TestPlanTakesUnknownValuesFromTheirPlace(t *testing.T) {
+	nestortest.New(t)
+	for _, c := range []struct{ name, more, config string }{
+		{"from a pointer", `, "valuesFrom": {"database.host": "/link/url"}`, `{"link": {"url": {"$unknown": "string"}}}`},
+		{"from within an unknown object", `, "valuesFrom": {"database.host": "/link/url"}`, `{"link": {"$unknown": "object"}}`},
+		{"below a key", `, "configPath": "database"`, `{"host": {"$unknown": "string"}}`},
+	} {
+		got := plan(t, request(inline(c.more), c.config))
+		found := false
+		for _, change := range got.Changes {
+			found = found || strings.Contains(string(change.After), `"name":"DB","value":{"$unknown":"string"}`)
+		}
+		if !found {
+			t.Errorf("%s: the deployment's DB is not unknown in\n%s", c.name, changesOf(got))
+		}
+	}
+}
+
 func TestPlanOfAChartThatRefusesPlaceholders(t *testing.T) {
 	nestortest.New(t)
 	section := `{"inline": {"files": {"templates/a.yaml": "kind: A\nhost: {{ if hasPrefix \"known\" .Values.host }}{{ fail \"not a host\" }}{{ end }}"}}}`

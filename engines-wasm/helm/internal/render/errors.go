@@ -51,8 +51,8 @@ func (e *TemplateError) Error() string {
 	b.WriteString(e.Place())
 	b.WriteString(": ")
 	b.WriteString(e.Message)
-	if e.At != "" {
-		fmt.Fprintf(&b, " in {{ %s }}", e.At)
+	if at := strings.TrimSuffix(strings.TrimPrefix(e.At, "{{"), "}}"); at != "" {
+		fmt.Fprintf(&b, " in {{ %s }}", at)
 	}
 	for _, include := range e.Includes {
 		b.WriteString(", included from ")
