@@ -98,6 +98,17 @@ impl JsonType {
     }
 }
 
+/// Declared outputs as the engine contract writes them: name → `{type, sensitive}`.
+#[must_use]
+pub fn declared_outputs(outputs: &BTreeMap<OutputName, OutputDeclaration>) -> Value {
+    let outputs = outputs.iter().map(|(name, o)| {
+        let declared =
+            serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
+        (name.to_string(), declared)
+    });
+    Value::Object(outputs.collect())
+}
+
 impl Definition {
     /// `name:version`.
     #[must_use]
@@ -117,11 +128,6 @@ impl Definition {
     /// The outputs as the engine contract writes them.
     #[must_use]
     pub fn declared_outputs(&self) -> Value {
-        let outputs = self.outputs.iter().map(|(name, o)| {
-            let declared =
-                serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
-            (name.to_string(), declared)
-        });
-        Value::Object(outputs.collect())
+        declared_outputs(&self.outputs)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use nestor_core::definition::declared_outputs;
 use nestor_core::engine::{
     CallContext, EngineError, Outcome, Output, Pending, Prior, Purpose, ResourceRequest,
 };
@@ -137,7 +138,7 @@ impl Job {
             catalog_ref: record.catalog_ref.clone(),
             definition: Arc::new(record.section.clone()),
             config: record.config.clone(),
-            declared_outputs: record.declared_outputs_json(),
+            declared_outputs: Arc::new(declared_outputs(&record.declared_outputs)),
             prior: self.prior.clone(),
         };
         let call = EngineCall {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use nestor_core::definition::JsonType;
+use nestor_core::definition::{JsonType, declared_outputs};
 use nestor_core::engine::{
     Action, CallContext, Change, EngineError, ProposedChanges, Purpose, ResourceRequest,
 };
@@ -205,7 +205,7 @@ impl Asked<'_> {
                 catalog_ref: planned.catalog_ref.clone(),
                 definition: Arc::clone(&planned.section),
                 config: resolved.config.clone(),
-                declared_outputs: Arc::new(planned.declared_outputs_json()),
+                declared_outputs: Arc::new(declared_outputs(&planned.declared_outputs)),
                 prior: current.and_then(ResourceRecord::prior),
             },
             definition_folder: planned.definition_folder.clone(),

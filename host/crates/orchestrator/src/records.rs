@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -209,16 +208,6 @@ impl ResourceRecord {
             depends_on: self.depends_on.clone(),
             policy: self.policy.clone(),
         }
-    }
-
-    /// The outputs as the engine contract writes them.
-    pub(crate) fn declared_outputs_json(&self) -> Arc<Value> {
-        let outputs = self.declared_outputs.iter().map(|(name, o)| {
-            let declared =
-                serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
-            (name.to_string(), declared)
-        });
-        Arc::new(Value::Object(outputs.collect()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 
+use nestor_core::definition::declared_outputs;
 use nestor_core::engine::{CallContext, EngineError, Purpose, ResourceRequest};
 use nestor_core::ids::DeploymentId;
 use nestor_core::planner::{PlannedResource, resolve_config};
@@ -90,7 +91,7 @@ async fn one(
         catalog_ref: resource.catalog_ref.clone(),
         definition: Arc::clone(&resource.section),
         config: resolved.config,
-        declared_outputs: Arc::new(resource.declared_outputs_json()),
+        declared_outputs: Arc::new(declared_outputs(&resource.declared_outputs)),
         prior: deployed
             .iter()
             .find(|d| d.name == resource.name)

@@ -130,13 +130,8 @@ impl Run {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Illegal> {
         self.check(step, event)?;
+        let moving = self.moving(self.steps[step as usize].direction);
         let run = &mut self.steps[step as usize];
-        let moving = match (self.mode, run.direction) {
-            (Mode::Forward, Direction::Forward) | (Mode::Unwinding(_), Direction::Undo) => true,
-            (Mode::Fresh | Mode::Stopping(_) | Mode::Ended(_), _)
-            | (Mode::Forward, Direction::Undo)
-            | (Mode::Unwinding(_), Direction::Forward) => false,
-        };
         match run.state {
             StepState::Due { .. } if moving => {
                 run.state = StepState::Running;
@@ -400,6 +395,16 @@ impl Run {
         0..u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
+    /// Whether steps of that direction may begin.
+    fn moving(&self, direction: Direction) -> bool {
+        match (self.mode, direction) {
+            (Mode::Forward, Direction::Forward) | (Mode::Unwinding(_), Direction::Undo) => true,
+            (Mode::Fresh | Mode::Stopping(_) | Mode::Ended(_), _)
+            | (Mode::Forward, Direction::Undo)
+            | (Mode::Unwinding(_), Direction::Forward) => false,
+        }
+    }
+
     fn deadline(&self, step: u32) -> Timestamp {
         let timeout = self.plan.steps[step as usize].timeout_ms;
         self.steps[step as usize]
@@ -438,12 +443,7 @@ impl Run {
             self.steps[step as usize].touched = false;
         }
         self.open -= 1;
-        let moving = match (self.mode, direction) {
-            (Mode::Forward, Direction::Forward) | (Mode::Unwinding(_), Direction::Undo) => true,
-            (Mode::Fresh | Mode::Stopping(_) | Mode::Ended(_), _)
-            | (Mode::Forward, Direction::Undo)
-            | (Mode::Unwinding(_), Direction::Forward) => false,
-        };
+        let moving = self.moving(direction);
         for next in self.waiting_for(step, direction) {
             if let StepState::Waiting { missing } = &mut self.steps[next as usize].state {
                 *missing -= 1;

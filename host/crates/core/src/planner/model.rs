@@ -85,19 +85,6 @@ impl ExecutionPlan {
     }
 }
 
-impl PlannedResource {
-    /// The outputs as the engine contract writes them.
-    #[must_use]
-    pub fn declared_outputs_json(&self) -> Value {
-        let outputs = self.declared_outputs.iter().map(|(name, o)| {
-            let declared =
-                serde_json::json!({ "type": o.json_type.as_str(), "sensitive": o.sensitive });
-            (name.to_string(), declared)
-        });
-        Value::Object(outputs.collect())
-    }
-}
-
 /// Shared JSON, written out like the JSON itself.
 mod shared {
     use std::sync::Arc;
