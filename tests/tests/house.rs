@@ -27,11 +27,6 @@ const LONGER: &[(&str, usize, &str)] = &[
         "tables of grants and what they allow",
     ),
     (
-        "host/crates/orchestrator/src/run_loop.rs",
-        900,
-        "to be split: calls apart from the loop",
-    ),
-    (
         "host/crates/orchestrator/tests/deployments.rs",
         900,
         "scenarios that share one world",

@@ -68,7 +68,15 @@ pub(crate) struct Handle {
     /// Rung when there is something in the inbox.
     pub(crate) bell: Arc<Notify>,
     /// What it is doing, for views.
-    pub(crate) live: Arc<Mutex<Option<Live>>>,
+    live: Arc<Mutex<Option<Live>>>,
+}
+
+impl Handle {
+    /// The live view, held only for the time of `work`, which must not block.
+    pub(crate) fn live<T>(&self, work: impl FnOnce(&mut Option<Live>) -> T) -> T {
+        // A view is whole at every panic point.
+        work(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The ports and limits an orchestrator is made of.

@@ -321,11 +321,7 @@ impl Driver {
 
     async fn finish_run(&mut self, mut run: RunLoop) -> Result<(), Stop> {
         let outcome = run.drive(self).await?;
-        *self
-            .handle
-            .live
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        self.handle.live(|live| *live = None);
         let label = match outcome {
             Outcome::Completed => "completed",
             Outcome::Failed => "failed",

@@ -4,6 +4,8 @@ use nestor_core::ids::{OutputName, ResourceName};
 use nestor_core::planner::{ExecutionPlan, Lookup};
 use nestor_core::spec::{DeploymentSpec, Reference};
 
+use crate::records::ResourceRecord;
+
 /// What is known from the deployment itself; else the output that is meant.
 pub(crate) fn of_deployment<'a>(
     spec: &DeploymentSpec,
@@ -52,5 +54,26 @@ pub(crate) fn outputs_unknown(
             sensitive: declared.sensitive,
         },
         None => Lookup::Missing(format!("resource {resource} declares no {output}")),
+    }
+}
+
+/// With what is recorded of other resources.
+pub(crate) fn recorded<'a>(
+    spec: &DeploymentSpec,
+    revision: u64,
+    reference: &Reference,
+    record: impl FnOnce(&ResourceName) -> Option<&'a ResourceRecord>,
+) -> Lookup {
+    let (resource, output) = match of_deployment(spec, revision, reference) {
+        Ok(known) => return known,
+        Err(output) => output,
+    };
+    let outputs = record(resource).map_or(&[][..], |r| &r.outputs);
+    match outputs.iter().find(|o| &o.name == output) {
+        Some(found) => Lookup::Value {
+            value: found.value.clone(),
+            sensitive: found.sensitive,
+        },
+        None => Lookup::Missing(format!("resource {resource} has put out no {output}")),
     }
 }

@@ -1,6 +1,6 @@
 //! Hears a call's log lines and progress and passes them on.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -55,15 +55,11 @@ impl CallObserver for Observer {
     }
 
     fn progress(&self, percent: Option<u8>, message: &str) {
-        let shown = {
-            let mut live = self
-                .handle
-                .live
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let Some(live) = live.as_mut() else { return };
-            live.note_progress(self.step, percent, message)
-        };
+        let noted = self.handle.live(|live| {
+            let live = live.as_mut()?;
+            Some(live.note_progress(self.step, percent, message))
+        });
+        let Some(shown) = noted else { return };
         self.publish(
             "progress",
             &shown.message,

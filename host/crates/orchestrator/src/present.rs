@@ -1,7 +1,6 @@
 //! Documents and runs as views.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::PoisonError;
 
 use serde_json::Value;
 
@@ -68,11 +67,7 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
 
 fn shown_by_driver(context: &Context, id: &DeploymentId) -> Option<Live> {
     let handle = context.driver(id)?;
-    handle
-        .live
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    handle.live(|live| live.clone())
 }
 
 /// The last run, from its journal; none when the current revision had none.

@@ -12,7 +12,7 @@ use nestor_core::violation::{Violation, ViolationCode};
 
 use crate::context::Context;
 use crate::driver::wake;
-use crate::lookup::outputs_unknown;
+use crate::lookup::{outputs_unknown, recorded};
 use crate::records::{
     DeploymentRecord, IdempotencyRecord, Request, ResourceRecord, RevisionRecord, StatusRecord,
     encode, key,
@@ -378,7 +378,7 @@ fn difference(
             Some(record) => {
                 let same = record.definition_digest == planned.definition_digest
                     && planner::resolve_config(&planned.config, &mut |reference| {
-                        recorded(spec, resources, reference)
+                        recorded(spec, 0, reference, |name| known.get(name).copied())
                     })
                     .is_ok_and(|resolved| resolved.config == record.config);
                 if !same {
@@ -394,26 +394,6 @@ fn difference(
         .map(|r| r.name.to_string())
         .collect();
     (added, changed, removed)
-}
-
-fn recorded(
-    spec: &DeploymentSpec,
-    resources: &[ResourceRecord],
-    reference: &nestor_core::spec::Reference,
-) -> planner::Lookup {
-    match crate::lookup::of_deployment(spec, 0, reference) {
-        Ok(known) => known,
-        Err((resource, output)) => {
-            let found = resources.iter().find(|r| &r.name == resource);
-            match found.and_then(|r| r.outputs.iter().find(|o| &o.name == output)) {
-                Some(o) => planner::Lookup::Value {
-                    value: o.value.clone(),
-                    sensitive: o.sensitive,
-                },
-                None => planner::Lookup::Missing("not deployed".into()),
-            }
-        }
-    }
 }
 
 fn accepted_event(

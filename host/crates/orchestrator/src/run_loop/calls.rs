@@ -1,0 +1,259 @@
+//! Calls to engines: begun in tasks of their own, and taken back as events.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+use nestor_core::engine::{CallContext, EngineError, Purpose};
+use nestor_core::execution::{Call, Direction, Event, Failure, StepState};
+use nestor_core::ports::Batch;
+
+use super::RunLoop;
+use crate::context::Context;
+use crate::driver::Driver;
+use crate::job::{Job, Report, Settlement, Target, failure_of};
+use crate::observer::Observer;
+use crate::records::{ResourceRecord, encode, key};
+
+/// An engine that asks to be polled without a pause would keep a core busy.
+const MIN_POLL_MS: u64 = 50;
+/// Nobody wants to hear later than this that something is ready.
+const MAX_POLL_MS: u64 = 600_000;
+
+/// A call that came back. The channel is unbounded because calls under way are.
+pub(super) struct Finished {
+    step: u32,
+    direction: Direction,
+    call: Call,
+    target: Target,
+    report: Report,
+}
+
+impl RunLoop {
+    /// Begins a call for a step, in a task of its own.
+    pub(super) fn call(&mut self, driver: &Driver, step: u32, call: Call) {
+        // An operation that begins was decided on in this very turn.
+        let decided = self.decided.remove(&step);
+        let target = match decided.map_or_else(|| self.target(step), |target| Ok(Some(target))) {
+            Ok(Some(target)) => target,
+            Ok(None) => {
+                // What was to be taken away is gone: the crash came right after.
+                self.queue.push_back(Event::Succeeded { step });
+                return;
+            }
+            Err(reason) => {
+                let (at, jitter) = (driver.context.now(), driver.context.surroundings.jitter());
+                self.queue.push_back(Event::CallFailed {
+                    step,
+                    failure: Failure::Permanent,
+                    reason,
+                    at,
+                    jitter,
+                });
+                return;
+            }
+        };
+        let name = target.record().name.clone();
+        let current = self.resources.get(&name);
+        let spec = &self.revision.spec;
+        let attempt = self.run.steps()[step as usize].attempts.max(1);
+        if attempt > 1 && call == Call::Act {
+            metrics::counter!(crate::metrics::RETRIES, "engine" => target.record().engine.to_string()).increment(1);
+        }
+        let job = Job {
+            step,
+            direction: self.run.steps()[step as usize].direction,
+            call,
+            prior: current.and_then(ResourceRecord::prior),
+            context: CallContext {
+                operation_id: self.operation_id(driver, step),
+                purpose: target.purpose(),
+                deployment: driver.id.clone(),
+                revision: self.revision.revision,
+                environment: spec.environment.clone(),
+                composer: spec.composer.clone(),
+                attempt,
+                traceparent: self.revision.traceparent.clone(),
+            },
+            digest: current
+                .and_then(|c| c.open.as_ref())
+                .and_then(|open| open.engine_digest),
+            target,
+        };
+        self.calling.insert(step);
+        let observer = Arc::new(Observer::new(
+            driver,
+            self.revision.revision,
+            step,
+            name.clone(),
+        ));
+        let span = tracing::info_span!(
+            "operation",
+            operation = %job.context.operation_id,
+            resource = %name,
+            engine = %job.target.record().engine,
+            correlation_id = %self.revision.correlation_id,
+            attempt,
+        );
+        let context = Arc::clone(&driver.context);
+        let sender = self.sender.clone();
+        driver
+            .context
+            .tasks
+            .spawn(perform(context, job, observer, sender).instrument(span));
+    }
+
+    /// Turns a call's report into an event, and keeps what it says of the resource.
+    pub(super) fn finished(
+        &mut self,
+        driver: &Driver,
+        finished: Finished,
+        batch: &mut Batch,
+    ) -> Option<Event> {
+        let Finished {
+            step,
+            direction,
+            call,
+            target,
+            report,
+        } = finished;
+        self.calling.remove(&step);
+        if self.deferred.remove(&step) {
+            self.ready.push_back(step);
+        }
+        driver
+            .handle
+            .live(|live| live.as_mut().map(|live| live.forget_progress(step)));
+        let state = &self.run.steps()[step as usize];
+        let awaited = matches!(
+            state.state,
+            StepState::Running | StepState::Pending { .. } | StepState::Unsettled { .. }
+        );
+        if !awaited || state.direction != direction {
+            // The run turned around meanwhile; what the operation did, or will
+            // do, is being undone.
+            return None;
+        }
+        let name = target.record().name.clone();
+        let now = driver.context.now();
+        Some(match report {
+            Report::Settled(settlement) => {
+                self.settled(driver, target, settlement, batch);
+                Event::Succeeded { step }
+            }
+            Report::Pending(pending) => {
+                if let Some(record) = self.resources.get_mut(&name) {
+                    record.state = pending.state;
+                    batch.put(key::resource(&driver.id, &name), encode(record));
+                }
+                let wait = u64::try_from(pending.poll_after.as_millis()).unwrap_or(u64::MAX);
+                driver.handle.live(|live| {
+                    live.as_mut()
+                        .map(|live| live.note_progress(step, pending.percent, &pending.message))
+                });
+                Event::Pended {
+                    step,
+                    poll_at: now.plus_millis(wait.clamp(MIN_POLL_MS, MAX_POLL_MS)),
+                    at: now,
+                }
+            }
+            Report::Failed(error) => {
+                let jitter = driver.context.surroundings.jitter();
+                let failure = failure_of(&error, call);
+                tracing::warn!(resource = %name, kind = error.kind(), %error, "call failed");
+                Event::CallFailed {
+                    step,
+                    failure,
+                    reason: error.to_string(),
+                    at: now,
+                    jitter,
+                }
+            }
+        })
+    }
+
+    fn settled(
+        &mut self,
+        driver: &Driver,
+        target: Target,
+        settlement: Settlement,
+        batch: &mut Batch,
+    ) {
+        let name = target.record().name.clone();
+        match target {
+            Target::Apply(planned) => {
+                let open = self.resources.get(&name).and_then(|r| r.open.clone());
+                let mut record = *planned;
+                record.applied = Some(record.target());
+                record.engine_digest = open.and_then(|o| o.engine_digest);
+                record.outputs = settlement.outputs;
+                record.state = settlement.state;
+                record.delivered = settlement.delivered;
+                record.notes = settlement.notes;
+                record.open = None;
+                batch.put(key::resource(&driver.id, &name), encode(&record));
+                self.resources.insert(name, record);
+            }
+            Target::Destroy(_) => {
+                batch.delete(key::resource(&driver.id, &name));
+                self.resources.remove(&name);
+            }
+        }
+    }
+}
+
+/// Does a call and always answers, also when something in it panics: a run
+/// must not wait for an answer that never comes.
+async fn perform(
+    context: Arc<Context>,
+    job: Job,
+    observer: Arc<Observer>,
+    sender: mpsc::UnboundedSender<Finished>,
+) {
+    let engine = job.target.record().engine.to_string();
+    let purpose = match job.target.purpose() {
+        Purpose::Apply => "apply",
+        Purpose::Destroy => "destroy",
+        Purpose::Inspect => "inspect",
+    };
+    // Closed only when the host goes down.
+    let Ok(_permit) = Arc::clone(&context.calls).acquire_owned().await else {
+        return;
+    };
+    let began = std::time::Instant::now();
+    let report = AssertUnwindSafe(job.run(&context, observer))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            Report::Failed(EngineError::Trapped(
+                "the host failed during the call; its log has more".into(),
+            ))
+        });
+    let outcome = match &report {
+        Report::Settled(_) => "done",
+        Report::Pending(_) => "pending",
+        Report::Failed(error) => error.kind(),
+    };
+    metrics::histogram!(crate::metrics::OPERATION_SECONDS, "engine" => engine.clone(), "purpose" => purpose)
+        .record(began.elapsed().as_secs_f64());
+    metrics::counter!(crate::metrics::OPERATIONS, "engine" => engine, "purpose" => purpose, "outcome" => outcome)
+        .increment(1);
+    let Job {
+        step,
+        direction,
+        call,
+        target,
+        ..
+    } = job;
+    // A driver that is gone settles the operation when it comes back.
+    let _ = sender.send(Finished {
+        step,
+        direction,
+        call,
+        target,
+        report,
+    });
+}

@@ -1,0 +1,167 @@
+//! What a step's operation is to bring about, and whether it needs one.
+
+use nestor_core::execution::mutation::{Mutation, active};
+use nestor_core::execution::{Call, Direction, Event, Failure, StepKind};
+use nestor_core::ids::ResourceName;
+use nestor_core::planner::resolve_config;
+
+use super::{RunLoop, Turn};
+use crate::driver::Driver;
+use crate::job::{Target, failure_of};
+use crate::lookup::recorded;
+use crate::records::{OpenOperation, ResourceRecord, encode, key};
+
+impl RunLoop {
+    /// Whether a step needs an operation; if so, the intent goes into the batch.
+    pub(super) fn decide(&mut self, driver: &Driver, step: u32, turn: &mut Turn) -> Event {
+        let now = driver.context.now();
+        let jitter = driver.context.surroundings.jitter();
+        let target = match self.target(step) {
+            Ok(Some(target)) => target,
+            Ok(None) => return Event::Unchanged { step },
+            Err(reason) => {
+                return Event::CallFailed {
+                    step,
+                    failure: Failure::Permanent,
+                    reason,
+                    at: now,
+                    jitter,
+                };
+            }
+        };
+        let name = target.record().name.clone();
+        let current = self.resources.get(&name);
+        let wanted = match &target {
+            Target::Apply(record) => Some(record.target()),
+            Target::Destroy(_) => None,
+        };
+        let forward = self.run.steps()[step as usize].direction == Direction::Forward;
+        if forward
+            && let (Target::Apply(planned), Some(current)) = (&target, current)
+            && current.applied.is_some()
+            && current.applied == wanted
+            && current.open.is_none()
+        {
+            // The same thing; only what it stands after may be new.
+            let mut kept = current.clone();
+            kept.depends_on = planned.depends_on.clone();
+            kept.policy = planned.policy.clone();
+            if &kept != current {
+                turn.batch
+                    .put(key::resource(&driver.id, &name), encode(&kept));
+                self.resources.insert(name, kept);
+            }
+            return Event::Unchanged { step };
+        }
+        let head = match driver.context.engines.head(&target.record().engine) {
+            Ok(head) => head,
+            Err(error) => {
+                let (failure, reason) = (failure_of(&error, Call::Act), error.to_string());
+                return Event::CallFailed {
+                    step,
+                    failure,
+                    reason,
+                    at: now,
+                    jitter,
+                };
+            }
+        };
+        if forward && !self.before.contains_key(&name) {
+            let before = current.cloned();
+            turn.batch.put(
+                key::before(&driver.id, self.record.number, &name),
+                encode(&before),
+            );
+            self.before.insert(name.clone(), before);
+        }
+        // A retry of the same operation stays on the component it began with.
+        let id = self.operation_id(driver, step);
+        let open = current
+            .and_then(|c| c.open.clone())
+            .filter(|open| open.id == id);
+        let open = open.unwrap_or(OpenOperation {
+            id,
+            engine_digest: Some(head.digest),
+            target: wanted,
+        });
+        let mut record = match (current, &target) {
+            (Some(current), _) => current.clone(),
+            (None, Target::Apply(planned)) => planned.as_ref().clone(),
+            (None, Target::Destroy(gone)) => gone.as_ref().clone(),
+        };
+        if let Target::Apply(planned) = &target {
+            // Whatever becomes of the operation, the resource may stand on both.
+            let new = planned
+                .depends_on
+                .iter()
+                .filter(|name| !record.depends_on.contains(name));
+            let new: Vec<ResourceName> = new.cloned().collect();
+            record.depends_on.extend(new);
+        }
+        record.open = Some(open);
+        turn.batch
+            .put(key::resource(&driver.id, &name), encode(&record));
+        self.resources.insert(name, record);
+        self.decided.insert(step, target);
+        Event::Started { step, at: now }
+    }
+
+    /// What the step's operation is to bring about; none when there is nothing
+    /// to do. An error is for the person who wrote the deployment.
+    pub(super) fn target(&self, step: u32) -> Result<Option<Target>, String> {
+        let planned = &self.record.plan.steps[step as usize];
+        let current = || {
+            self.resources
+                .get(&planned.name)
+                .cloned()
+                .map(|r| Target::Destroy(Box::new(r)))
+        };
+        match (self.run.steps()[step as usize].direction, planned.kind) {
+            (Direction::Forward, StepKind::Destroy) => Ok(current()),
+            (Direction::Forward, StepKind::Apply) => {
+                let plan = &self.revision.plan;
+                let resource = &plan.resources[step as usize];
+                let resolved = resolve_config(&resource.config, &mut |reference| {
+                    recorded(
+                        &self.revision.spec,
+                        self.revision.revision,
+                        reference,
+                        |name| self.resources.get(name),
+                    )
+                })
+                .map_err(|unresolved| {
+                    unresolved
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; ")
+                })?;
+                Ok(Some(Target::Apply(Box::new(ResourceRecord::planned(
+                    resource,
+                    plan,
+                    resolved.config,
+                )))))
+            }
+            (Direction::Undo, _) => match self.before.get(&planned.name) {
+                Some(Some(before)) if before.applied.is_some() => {
+                    Ok(Some(Target::Apply(Box::new(before.clone()))))
+                }
+                Some(_) | None => Ok(current()),
+            },
+        }
+    }
+
+    /// Stable over retries and crashes, and another one for undoing.
+    pub(super) fn operation_id(&self, driver: &Driver, step: u32) -> String {
+        let direction = match self.run.steps()[step as usize].direction {
+            Direction::Forward => "do",
+            Direction::Undo => "undo",
+        };
+        let name = &self.record.plan.steps[step as usize].name;
+        let id = format!("{}/{}/{}/{direction}", driver.id, self.record.number, name);
+        if active(Mutation::NoEffectTwice) {
+            return format!("{id}/{}", self.run.steps()[step as usize].attempts);
+        }
+        id
+    }
+}
