@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use nestor_catalog::FileCatalog;
+use nestor_core::environment::{Approval, DriftAction, EnvironmentPolicy};
 use nestor_core::units::show_duration;
 
 use super::out::{Colour, Table};
@@ -79,6 +80,9 @@ pub(crate) fn run(command: &ConfigCommand, out: &Out) -> Result<Code, Failure> {
             }
         },
     );
+    for (name, policy) in config.environments.iter() {
+        row(&format!("in {name}"), environment(policy));
+    }
     row(
         "logs",
         format!(
@@ -104,6 +108,25 @@ pub(crate) fn run(command: &ConfigCommand, out: &Out) -> Result<Code, Failure> {
         "the catalog has broken definitions; the others can be used\n{}",
         broken.join("\n")
     )))
+}
+
+fn environment(policy: &EnvironmentPolicy) -> String {
+    let mut says = vec![match policy.approval {
+        Approval::Automatic => "changes begin at once".to_owned(),
+        Approval::Required => "changes wait for approval".to_owned(),
+    }];
+    if let Some(most) = policy.concurrency {
+        says.push(format!("at most {most} operations at once"));
+    }
+    if let Some(drift) = policy.drift {
+        let then = match drift.action {
+            DriftAction::Report => "reported",
+            DriftAction::Remediate => "put right",
+        };
+        let every = show_duration(drift.every);
+        says.push(format!("drift is looked for every {every} and {then}"));
+    }
+    says.join(", ")
 }
 
 fn engines(config: &Config) -> String {

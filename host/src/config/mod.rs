@@ -1,6 +1,7 @@
 //! The config file: read strictly, explained line by line.
 
 pub(crate) mod document;
+mod environments;
 mod expand;
 mod model;
 mod read;
@@ -87,7 +88,7 @@ mod tests {
                 nestor.yaml:5: engines.terraform.workspace_prefix: needs the environment variable NOPE, which is not set; set it, or write ${NOPE:-default}
                 nestor.yaml:6: engines.terraform.timeout: the engine terraform has no timeout in this version; give the deployment or the resource a `policy.timeout`
                 nestor.yaml:7: engines.Helm: engine "Helm" contains 'H'; only lower-case letters, digits and '-' are allowed
-                nestor.yaml:9: there is no key "catalogue" here; did you mean "catalog"? (known: engines, catalog, gitops, store, server, auth, telemetry)
+                nestor.yaml:9: there is no key "catalogue" here; did you mean "catalog"? (known: engines, catalog, gitops, store, server, auth, telemetry, environments)
             "#]],
         );
         check(
@@ -135,6 +136,35 @@ mod tests {
             nestor.yaml:1: not YAML: unclosed bracket '[' at line 1, column 10
         "#]],
         );
+    }
+
+    #[test]
+    fn environments_are_read_strictly() {
+        check(
+            "environments:\n  Prod: {}\n  production:\n    approval: requird\n    concurrency: 0\n    drift: {action: repair}\n  test:\n    aproval: required\n    drift: {every: 5s}\n",
+            expect![[r#"
+                nestor.yaml:2: environments.Prod: environment "Prod" contains 'P'; only lower-case letters, digits and '-' are allowed
+                nestor.yaml:4: environments.production.approval: "requird" is not one; did you mean "required"? (known: automatic, required)
+                nestor.yaml:5: environments.production.concurrency: must be 1 to 1000
+                nestor.yaml:6: environments.production.drift.every: is missing: how often to look, such as 1h
+                nestor.yaml:6: environments.production.drift.action: "repair" is not one (known: report, remediate)
+                nestor.yaml:8: environments.test: there is no key "aproval" here; did you mean "approval"? (known: approval, drift, concurrency)
+                nestor.yaml:9: environments.test.drift.every: must be 1m to 31d
+            "#]],
+        );
+        let config = parse(
+            "environments:\n  production: {approval: required, concurrency: 8, drift: {every: 1h, action: remediate}}\n  test:\n",
+            Path::new("."),
+            &|_| None,
+        )
+        .unwrap();
+        let name = nestor_core::ids::EnvironmentName::new;
+        let production = config.environments.get(&name("production").unwrap());
+        assert_eq!(
+            format!("{production:?}"),
+            "EnvironmentPolicy { approval: Required, drift: Some(DriftPolicy { every: 3600s, action: Remediate }), concurrency: Some(8) }"
+        );
+        assert_eq!(config.environments.iter().count(), 2);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nestor_core::environment::Environments;
 use nestor_core::grant::Capabilities;
 use nestor_core::ids::EngineId;
 use serde_json::Value;
@@ -18,6 +19,7 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     pub(crate) server: ServerConfig,
     pub(crate) telemetry: TelemetryConfig,
+    pub(crate) environments: Environments,
 }
 
 /// An engine's part.
@@ -148,6 +150,7 @@ impl Default for Config {
                 log: "info".into(),
                 format: LogFormat::Text,
             },
+            environments: Environments::default(),
         }
     }
 }

@@ -10,6 +10,9 @@ use nestor_core::units::{parse_duration, parse_size, show_duration};
 use serde_json::{Map, Value};
 
 use super::document::{Entry, Node, Problems, Section};
+use super::environments::environments;
+#[cfg(test)]
+use super::environments::{DRIFT, ENVIRONMENT};
 use super::model::{
     CatalogConfig, Config, EngineConfig, GitopsConfig, LogFormat, RepositoryConfig, ServerConfig,
     StoreConfig, TelemetryConfig,
@@ -23,6 +26,7 @@ const TOP: &[&str] = &[
     "server",
     "auth",
     "telemetry",
+    "environments",
 ];
 const ENGINE: &[&str] = &[
     "enabled",
@@ -57,7 +61,16 @@ const TELEMETRY: &[&str] = &["log", "format", "otlp"];
 /// Every list of keys, for the documentation's test.
 #[cfg(test)]
 pub(super) const ALL_KEYS: &[&[&str]] = &[
-    TOP, ENGINE, CATALOG, GITOPS, REPOSITORY, STORE, SERVER, TELEMETRY,
+    TOP,
+    ENGINE,
+    CATALOG,
+    GITOPS,
+    REPOSITORY,
+    STORE,
+    SERVER,
+    TELEMETRY,
+    ENVIRONMENT,
+    DRIFT,
 ];
 /// Known, and refused in this version or by the engines that it carries.
 #[cfg(test)]
@@ -109,6 +122,9 @@ pub(super) fn config(document: &Node, folder: &Path, problems: &mut Problems) ->
     }
     if let Some(entry) = root.get("telemetry") {
         config.telemetry = telemetry(&entry.value, problems);
+    }
+    if let Some(entry) = root.get("environments") {
+        config.environments = environments(&entry.value, problems);
     }
     if let Some(entry) = root.get("auth")
         && let Some(section) = Section::new(&entry.value, "auth", &["enabled"], problems)

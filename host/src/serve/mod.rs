@@ -102,6 +102,7 @@ async fn serve(config: Config, begun: Instant) -> Result<Code, Failure> {
         delivery,
         surroundings: Arc::new(RealSurroundings),
         limits,
+        environments: config.environments.clone(),
     })
     .await
     .map_err(|e| Failure::local(e.to_string()))?;

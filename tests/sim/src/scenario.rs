@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use nestor_core::definition::{Definition, JsonType, OutputDeclaration};
+use nestor_core::environment::Environments;
 use nestor_core::ids::{DefinitionName, Digest, EngineId, OutputName};
 use nestor_core::ports::{
     Catalog, CatalogError, Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal,
@@ -189,6 +190,7 @@ async fn start(
         delivery: Arc::new(NoDelivery),
         surroundings: Arc::new(clock.clone()),
         limits: Limits::default(),
+        environments: Environments::default(),
     };
     let starting = tokio::spawn(Orchestrator::start(parts));
     while !starting.is_finished() && !store.dead() {

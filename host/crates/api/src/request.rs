@@ -35,6 +35,8 @@ pub struct DeploymentRequest {
     pub dependencies: Vec<DependencyRequest>,
     /// Higher goes first; 0 is normal.
     pub priority: Option<i32>,
+    /// How it gets on with others, with people and with its own revisions.
+    pub strategy: Option<StrategyRequest>,
     /// What to do when something fails.
     pub policy: Option<PolicyRequest>,
     /// After this the deployment is destroyed: `2h`, `7d`.
@@ -71,6 +73,53 @@ pub struct DependencyRequest {
     pub from: String,
     /// Depends on it.
     pub to: String,
+}
+
+/// How a deployment gets on with other deployments, with the people who
+/// approve, and with its own revisions.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct StrategyRequest {
+    /// When another deployment has the same real thing; `fail` when absent.
+    pub on_conflict: Option<OnConflictRequest>,
+    /// Whether somebody approves what would change; `automatic` when absent.
+    /// The environment may require it as well.
+    pub approval: Option<ApprovalRequest>,
+    /// What becomes of revisions that are posted while one is under way;
+    /// `each` when absent.
+    pub queued: Option<QueuedRequest>,
+}
+
+/// When two deployments want the same real thing.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum OnConflictRequest {
+    /// The later one is refused.
+    Fail,
+    /// The later one waits until the thing is free.
+    Queue,
+    /// The later one takes it over.
+    Adopt,
+}
+
+/// Whether somebody has to approve of what would change.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum ApprovalRequest {
+    /// A revision begins as soon as it can.
+    Automatic,
+    /// A revision that changes something waits until its plan is approved.
+    Required,
+}
+
+/// What becomes of revisions that are posted while one is under way.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum QueuedRequest {
+    /// They are applied one after another.
+    Each,
+    /// Only the latest is; those that waited before it are skipped.
+    Latest,
 }
 
 /// How often and how long to try, and what then.

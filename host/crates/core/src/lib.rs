@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`ids`] | which names exist at all |
 //! | [`spec`] | whether a request is a deployment |
+//! | [`environment`] | what holds in an environment, whatever is asked for |
 //! | [`definition`] | what the catalog offers |
 //! | [`schema`] | which configs a definition takes |
 //! | [`planner`] | what to run, in which order |
@@ -24,6 +25,7 @@
 
 pub mod definition;
 pub mod engine;
+pub mod environment;
 pub mod execution;
 pub mod grant;
 pub mod ids;

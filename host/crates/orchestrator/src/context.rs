@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use nestor_core::environment::Environments;
 use nestor_core::ids::{DeploymentId, Timestamp};
 use nestor_core::ports::{Bytes, Catalog, Delivery, Engines, Store, StoreError};
 
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) delivery: Arc<dyn Delivery>,
     pub(crate) surroundings: Arc<dyn Surroundings>,
     pub(crate) limits: Limits,
+    #[allow(dead_code, reason = "gates, slots and drift read it from here")]
+    pub(crate) environments: Environments,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) events: broadcast::Sender<Arc<(DeploymentId, EventView)>>,
     pub(crate) shutdown: CancellationToken,
@@ -93,6 +96,8 @@ pub struct Parts {
     pub surroundings: Arc<dyn Surroundings>,
     /// How much at once.
     pub limits: Limits,
+    /// What holds where, whatever a deployment asks for.
+    pub environments: Environments,
 }
 
 impl Context {
@@ -104,6 +109,7 @@ impl Context {
             delivery,
             surroundings,
             limits,
+            environments,
         } = parts;
         Self {
             store,
@@ -112,6 +118,7 @@ impl Context {
             delivery,
             surroundings,
             limits,
+            environments,
             calls: Arc::new(Semaphore::new(limits.calls)),
             events: broadcast::Sender::new(LIVE_EVENTS),
             shutdown: CancellationToken::new(),

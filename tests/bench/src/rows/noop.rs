@@ -148,6 +148,7 @@ async fn deploy(
         delivery: Arc::new(MemoryDelivery::new()),
         surroundings: Arc::new(RealSurroundings),
         limits: Limits::default(),
+        environments: nestor_core::environment::Environments::default(),
     })
     .await?;
     let resources: Vec<Value> = (0..RESOURCES)

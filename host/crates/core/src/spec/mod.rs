@@ -9,8 +9,8 @@ pub(crate) mod samples;
 mod scan;
 
 pub use model::{
-    CatalogRef, Config, DeliveryMode, Dependency, DeploymentSpec, OnFailure, Policy, ResourceSpec,
-    VersionSelector,
+    CatalogRef, Config, DeliveryMode, Dependency, DeploymentSpec, OnConflict, OnFailure, Policy,
+    Queued, ResourceSpec, Strategy, VersionSelector,
 };
 pub use parse::{
     MAX_BODY_BYTES, MAX_CONFIG_DEPTH, MAX_DEPENDENCIES, MAX_LABELS, MAX_PRIORITY, MAX_RESOURCES,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::environment::Approval;
 use crate::ids::{
     ComposerId, DefinitionName, DeploymentId, EngineId, EnvironmentName, ResourceName,
 };
@@ -33,6 +34,9 @@ pub struct DeploymentSpec {
     /// Higher goes first; 0 is normal.
     #[serde(default)]
     pub priority: i32,
+    /// How it gets on with others, with people and with its own revisions.
+    #[serde(default)]
+    pub strategy: Strategy,
     /// What to do when something fails.
     #[serde(default)]
     pub policy: Policy,
@@ -75,6 +79,44 @@ pub struct Dependency {
     pub from: ResourceName,
     /// Depends on it.
     pub to: ResourceName,
+}
+
+/// How a deployment gets on with other deployments, with the people who
+/// approve, and with its own revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Strategy {
+    /// When another deployment has the same real thing.
+    pub on_conflict: OnConflict,
+    /// Whether somebody approves what would change; the environment may ask
+    /// for it as well.
+    pub approval: Approval,
+    /// What becomes of revisions that are posted while one is under way.
+    pub queued: Queued,
+}
+
+/// When two deployments want the same real thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The later one is refused.
+    #[default]
+    Fail,
+    /// The later one waits until the thing is free.
+    Queue,
+    /// The later one takes it over.
+    Adopt,
+}
+
+/// What becomes of revisions that are posted while one is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Queued {
+    /// They are applied one after another.
+    #[default]
+    Each,
+    /// Only the latest is; those that waited before it are skipped.
+    Latest,
 }
 
 /// What to do when a resource fails.

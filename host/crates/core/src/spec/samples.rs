@@ -25,6 +25,7 @@ pub(crate) fn deployment(
         resources,
         dependencies,
         priority: 0,
+        strategy: Default::default(),
         policy: Policy::default(),
         ttl: None,
         labels: Default::default(),

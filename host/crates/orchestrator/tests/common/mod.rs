@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use nestor_core::definition::JsonType;
 use nestor_core::engine::Features;
+use nestor_core::environment::Environments;
 use nestor_core::execution::Jitter;
 use nestor_core::ids::Timestamp;
 use nestor_core::ports::{EngineStatus, Store};
@@ -65,6 +66,7 @@ pub(crate) struct World {
     pub(crate) catalog: Arc<MemoryCatalog>,
     pub(crate) delivery: Arc<MemoryDelivery>,
     pub(crate) clock: Clock,
+    pub(crate) environments: Environments,
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
             catalog: Arc::new(catalog),
             delivery: Arc::new(MemoryDelivery::new()),
             clock: Clock::default(),
+            environments: Environments::default(),
         }
     }
 
@@ -104,6 +107,7 @@ impl World {
             delivery: self.delivery.clone(),
             surroundings: Arc::new(self.clock.clone()),
             limits: Limits::default(),
+            environments: self.environments.clone(),
         };
         Orchestrator::start(parts).await.expect("starts")
     }

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 
 use super::fields::{Fields, Refusal, Violations, duration, integer, list, name, one_of, text};
 use super::{MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS, MAX_PRIORITY, MAX_TTL};
+use crate::environment::Approval;
 use crate::ids::{EngineId, ResourceName};
 use crate::spec::{
-    CatalogRef, DeliveryMode, Dependency, DeploymentSpec, Found, OnFailure, Policy, Reference,
-    ResourceSpec, no_such_resource, scan,
+    CatalogRef, DeliveryMode, Dependency, DeploymentSpec, Found, OnConflict, OnFailure, Policy,
+    Queued, Reference, ResourceSpec, Strategy, no_such_resource, scan,
 };
 use crate::text::{pointer_step, shortened};
 use crate::violation::{Violation, ViolationCode};
@@ -30,6 +31,7 @@ const DEPLOYMENT: &[&str] = &[
 ];
 const RESOURCE: &[&str] = &["name", "catalogRef", "config", "engine", "policy"];
 const DEPENDENCY: &[&str] = &["from", "to"];
+const STRATEGY: &[&str] = &["onConflict", "approval", "queued"];
 const POLICY: &[&str] = &["onFailure", "retries", "timeout"];
 /// Less than the pause before the second attempt would be no time at all.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -76,15 +78,11 @@ fn read(document: Value, violations: &mut Violations) -> Option<DeploymentSpec> 
     let priority = fields.read("priority", violations, |value| {
         integer(value, -i64::from(MAX_PRIORITY), MAX_PRIORITY.into())
     });
-    if fields.take("strategy").is_some() {
-        let message =
-            "deployment strategies are not supported by this version; leave the field out";
-        violations.add(
-            ViolationCode::InvalidValue,
-            fields.place("strategy"),
-            message,
-        );
-    }
+    let strategy = fields
+        .take("strategy")
+        .map_or(Some(Strategy::default()), |value| {
+            strategy(value, fields.place("strategy"), violations)
+        });
     let policy = fields
         .take("policy")
         .map_or(Some(Policy::default()), |value| {
@@ -151,6 +149,7 @@ fn read(document: Value, violations: &mut Violations) -> Option<DeploymentSpec> 
             .map(|(_, dependency)| dependency)
             .collect(),
         priority: i32::try_from(priority.unwrap_or(0)).ok()?,
+        strategy: strategy?,
         policy: policy?,
         ttl,
         labels: labels.unwrap_or_default(),
@@ -301,6 +300,35 @@ fn dependency(value: Value, i: usize, violations: &mut Violations) -> Option<Dep
         from: from?,
         to: to?,
     })
+}
+
+fn strategy(value: Value, pointer: String, violations: &mut Violations) -> Option<Strategy> {
+    let before = violations.0.len();
+    let mut fields = Fields::of(value, pointer, STRATEGY, "a strategy", violations)?;
+    let on_conflict = fields.read("onConflict", violations, |value| {
+        let words = [
+            ("fail", OnConflict::Fail),
+            ("queue", OnConflict::Queue),
+            ("adopt", OnConflict::Adopt),
+        ];
+        one_of(value, &words)
+    });
+    let approval = fields.read("approval", violations, |value| {
+        let words = [
+            ("automatic", Approval::Automatic),
+            ("required", Approval::Required),
+        ];
+        one_of(value, &words)
+    });
+    let queued = fields.read("queued", violations, |value| {
+        one_of(value, &[("each", Queued::Each), ("latest", Queued::Latest)])
+    });
+    let strategy = Strategy {
+        on_conflict: on_conflict.unwrap_or_default(),
+        approval: approval.unwrap_or_default(),
+        queued: queued.unwrap_or_default(),
+    };
+    (violations.0.len() == before).then_some(strategy)
 }
 
 /// Fields that are absent are those of `inherited`.

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::spec::{DeliveryMode, OnFailure, Policy};
+use crate::environment::Approval;
+use crate::spec::{DeliveryMode, OnConflict, OnFailure, Policy, Queued};
 use crate::violation::{MAX_VIOLATIONS, ViolationCode};
 
 /// `pointer code: message`, a line each.
@@ -172,7 +173,7 @@ fn every_violation_is_told_at_once() {
             "/id" invalid-name: deployment id "Web/App" contains 'W'; only lower-case letters, digits and '-' are allowed
             "/environment" wrong-type: must be a string, not a number (5)
             "/priority" wrong-type: must be a whole number, not a number (1.5)
-            "/strategy" invalid-value: deployment strategies are not supported by this version; leave the field out
+            "/strategy" wrong-type: must be an object: a strategy, not a string ("canary")
             "/policy/retry" unknown-field: there is no field "retry" in a policy; known are onFailure, retries, timeout
             "/policy/onFailure" invalid-value: is "rolback"; it must be one of rollback, halt, continue; did you mean "rollback"?
             "/policy/retries" invalid-value: is 99; it must be 0 to 20
@@ -204,6 +205,38 @@ fn every_violation_is_told_at_once() {
         "" missing-field: the field "environment" is missing: where to, such as "production"
         "" missing-field: the field "resources" is missing: a list of at least one resource
     "#]],
+    );
+}
+
+#[test]
+fn a_strategy() {
+    let of = |strategy: Value| parse(&with(|body| body["strategy"] = strategy));
+    let (none, whole) = (
+        of(json!({})).unwrap().strategy,
+        of(json!({"onConflict": "adopt", "approval": "required", "queued": "latest"})),
+    );
+    assert_eq!(none, crate::spec::Strategy::default());
+    assert_eq!(
+        of(Value::Null).unwrap().strategy,
+        crate::spec::Strategy::default()
+    );
+    let expected = crate::spec::Strategy {
+        on_conflict: OnConflict::Adopt,
+        approval: Approval::Required,
+        queued: Queued::Latest,
+    };
+    assert_eq!(whole.unwrap().strategy, expected);
+    refused(
+        with(|body| {
+            body["strategy"] =
+                json!({"onConflict": "adpt", "approval": true, "queued": "last", "queue": 1})
+        }),
+        expect![[r#"
+            "/strategy/queue" unknown-field: there is no field "queue" in a strategy; did you mean "queued"?
+            "/strategy/onConflict" invalid-value: is "adpt"; it must be one of fail, queue, adopt; did you mean "adopt"?
+            "/strategy/approval" wrong-type: must be a string, not a boolean (true)
+            "/strategy/queued" invalid-value: is "last"; it must be one of each, latest; did you mean "latest"?
+        "#]],
     );
 }
 
@@ -417,6 +450,9 @@ fn almost() -> impl Strategy<Value = Value> {
             "priority",
             "delivery",
             "strategy",
+            "onConflict",
+            "approval",
+            "queued",
         ])
         .prop_map(str::to_owned),
         any::<String>(),
