@@ -36,8 +36,20 @@ pub struct Options {
     pub dies_once_in: u64,
     /// Deaths after which the host lives on, so that every scenario ends.
     pub deaths: u32,
+    /// What people ask for.
+    pub habits: Habits,
     /// Keep the lines of the trace.
     pub keep_trace: bool,
+}
+
+/// What people ask for besides new revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habits {
+    /// The latest revision, of all resources. Draws no dice of its own, so
+    /// that a seed tells the same story for as long as possible.
+    Plain,
+    /// Also every revision after the other.
+    Mixed,
 }
 
 impl Default for Options {
@@ -53,6 +65,7 @@ impl Default for Options {
             },
             dies_once_in: 25,
             deaths: 8,
+            habits: Habits::Mixed,
             keep_trace: false,
         }
     }
@@ -119,6 +132,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
             host: Arc::clone(&current),
             acknowledged: Arc::clone(&acknowledged),
             trace: Arc::clone(&trace),
+            habits: options.habits,
         };
         people.push(tokio::spawn(person.live(options.requests)));
     }
@@ -216,6 +230,7 @@ struct Person {
     host: Arc<Mutex<Option<Arc<Host>>>>,
     acknowledged: Arc<Mutex<Acknowledged>>,
     trace: Arc<Trace>,
+    habits: Habits,
 }
 
 impl Person {
@@ -342,6 +357,11 @@ impl Person {
             1 => "continue",
             _ => "rollback",
         };
+        let queued = match self.habits {
+            Habits::Plain => "latest",
+            Habits::Mixed if self.dice.once_in(3) => "latest",
+            Habits::Mixed => "each",
+        };
         let body = json!({
             "id": self.id,
             "composer": "people",
@@ -349,6 +369,7 @@ impl Person {
             "resources": resources,
             "dependencies": [],
             "policy": { "onFailure": on_failure, "retries": 3 },
+            "strategy": { "queued": queued },
         });
         (body, configs)
     }

@@ -6,7 +6,7 @@ use nestor_core::execution::mutation::{Mutation, set};
 use nestor_sim::scenario::{Options, run};
 
 /// Seeds within which a bug has to be found.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 1500;
 
 #[test]
 fn every_deliberate_bug_is_found() {

@@ -133,19 +133,10 @@ impl Driver {
         record: &DeploymentRecord,
     ) -> Result<(), Stop> {
         match request {
-            Request::Apply { revision } => {
-                // Only the latest of several that wait is worth applying.
-                let latest = record.inbox.iter().rev().find_map(|r| match r {
-                    Request::Apply { revision } => Some(*revision),
-                    Request::Delete | Request::Cancel | Request::Retry => None,
-                });
-                if latest.is_some_and(|latest| latest > revision) {
-                    let message = format!("revision {revision} was superseded before it began");
-                    let event = self.event("superseded", revision, None, message);
-                    return self.finish_request(request, vec![event]).await;
-                }
-                self.apply(request, revision).await
-            }
+            Request::Apply { revision, .. } => match skipped_for(&record.inbox, revision) {
+                Some(later) => self.skip(request, revision, later).await,
+                None => self.apply(request, revision).await,
+            },
             Request::Delete => self.destroy(request).await,
             Request::Cancel => {
                 if self.status.status == DeploymentStatus::Failed {
@@ -178,6 +169,19 @@ impl Driver {
                 | DeploymentStatus::Stuck => self.finish_request(request, Vec::new()).await,
             },
         }
+    }
+
+    /// A revision that never begins, because a later one wants it so.
+    async fn skip(&mut self, request: Request, revision: u64, later: u64) -> Result<(), Stop> {
+        let message = format!("revision {revision} was skipped for revision {later}");
+        let event = self.event("superseded", revision, None, message);
+        let mut batch = Batch::new();
+        batch.put(key::outcome(&self.id, revision), encode(&"skipped"));
+        batch.put(key::status(&self.id), encode(&self.status));
+        self.record_event(&mut batch, event.clone());
+        self.commit_taking(batch, request).await?;
+        self.context.publish(&self.id, event);
+        Ok(())
     }
 
     /// A new run for a revision: engines check their resources first.
@@ -471,6 +475,17 @@ impl From<Guarded> for Stop {
             Guarded::Stop(stop) => stop,
         }
     }
+}
+
+/// The revision for which a waiting one is skipped, if there is one.
+fn skipped_for(inbox: &[Request], revision: u64) -> Option<u64> {
+    inbox.iter().find_map(|request| match request {
+        Request::Apply {
+            revision: later,
+            latest: true,
+        } if *later > revision => Some(*later),
+        Request::Apply { .. } | Request::Delete | Request::Cancel | Request::Retry => None,
+    })
 }
 
 fn deployed(resources: &[ResourceRecord]) -> Vec<Deployed> {

@@ -1,5 +1,6 @@
 //! The façade.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,14 +288,24 @@ impl Orchestrator {
             .read_all::<RevisionRecord>(&key::revisions(&id))
             .await
             .map_err(internal)?;
+        let mut never_applied: BTreeMap<String, String> = self
+            .context
+            .read_all(&key::outcomes(&id))
+            .await
+            .map_err(internal)?
+            .into_iter()
+            .collect();
         let views = all.into_iter().rev().map(|(_, r)| RevisionView {
-            outcome: match r.revision.cmp(&status.revision) {
-                std::cmp::Ordering::Less => "superseded".into(),
-                std::cmp::Ordering::Equal => serde_json::to_value(status.status)
-                    .ok()
-                    .and_then(|v| v.as_str().map(str::to_owned))
-                    .unwrap_or_default(),
-                std::cmp::Ordering::Greater => "queued".into(),
+            outcome: match never_applied.remove(&key::outcome(&id, r.revision)) {
+                Some(outcome) => outcome,
+                None => match r.revision.cmp(&status.revision) {
+                    std::cmp::Ordering::Less => "superseded".into(),
+                    std::cmp::Ordering::Equal => serde_json::to_value(status.status)
+                        .ok()
+                        .and_then(|v| v.as_str().map(str::to_owned))
+                        .unwrap_or_default(),
+                    std::cmp::Ordering::Greater => "queued".into(),
+                },
             },
             revision: r.revision,
             by: r.by,

@@ -114,7 +114,7 @@ pub(crate) async fn deployment(
         Some(_) | None => status.progress,
     };
     let queued = record.inbox.iter().rev().find_map(|request| match request {
-        Request::Apply { revision } if *revision != status.revision => Some(*revision),
+        Request::Apply { revision, .. } if *revision != status.revision => Some(*revision),
         Request::Apply { .. } | Request::Delete | Request::Cancel | Request::Retry => None,
     });
     Ok(Some(DeploymentView {

@@ -41,7 +41,12 @@ pub(crate) struct DeploymentRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
-    Apply { revision: u64 },
+    Apply {
+        revision: u64,
+        /// Those that wait before it are skipped.
+        #[serde(default)]
+        latest: bool,
+    },
     Delete,
     Cancel,
     Retry,
@@ -244,6 +249,13 @@ pub(crate) mod key {
     }
     pub(crate) fn revision(id: &DeploymentId, revision: u64) -> String {
         format!("rev/{id}/{revision:08}")
+    }
+    /// What became of a revision that was never applied.
+    pub(crate) fn outcome(id: &DeploymentId, revision: u64) -> String {
+        format!("out/{id}/{revision:08}")
+    }
+    pub(crate) fn outcomes(id: &DeploymentId) -> String {
+        format!("out/{id}/")
     }
     pub(crate) fn run(id: &DeploymentId, run: u64) -> String {
         format!("run/{id}/{run:08}")

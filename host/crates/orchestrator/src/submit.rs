@@ -7,7 +7,7 @@ use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::ids::{DeploymentId, Digest, EngineId, ResourceName};
 use nestor_core::planner::{self, Definitions, ExecutionPlan};
 use nestor_core::ports::{Batch, CommitError, EngineHead, Guard};
-use nestor_core::spec::{self, DeliveryMode, DeploymentSpec};
+use nestor_core::spec::{self, DeliveryMode, DeploymentSpec, Queued};
 use nestor_core::violation::{Violation, ViolationCode};
 
 use crate::context::Context;
@@ -153,15 +153,16 @@ pub(crate) async fn submit(
         );
         record.revision = revision;
         record.labels = spec.labels.clone();
-        // Only the latest of several revisions that wait will be applied; the
-        // others need no place in the inbox.
         if record.inbox.len() >= context.limits.inbox {
             return Err(busy(format!(
                 "{} requests for deployment {id} wait already",
                 record.inbox.len()
             )));
         }
-        record.inbox.push(Request::Apply { revision });
+        record.inbox.push(Request::Apply {
+            revision,
+            latest: spec.strategy.queued == Queued::Latest,
+        });
 
         let mut batch = Batch::new();
         batch.guard(match &existing {

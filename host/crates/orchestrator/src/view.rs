@@ -268,7 +268,8 @@ pub struct RevisionView {
     pub by: String,
     /// RFC 3339.
     pub created_at: String,
-    /// `queued`, `applied`, `failed`, `superseded`…
+    /// `queued`, `skipped`, `refused`, `superseded`, or the deployment's status
+    /// when it is the current one.
     pub outcome: String,
     /// Names of resources that are new, changed or gone against the one before.
     pub added: Vec<String>,

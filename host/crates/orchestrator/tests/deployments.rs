@@ -428,45 +428,6 @@ async fn deleting_in_flight_stops_and_unwinds() {
 }
 
 #[tokio::test]
-async fn a_busy_deployment_queues_its_next_revision_and_the_latest_wins() {
-    let world = World::new();
-    world
-        .engines
-        .script("database", database().hang(Hang::BeforeEffect));
-    let host = world.host().await;
-    post(&host, &two()).await;
-    world
-        .engines
-        .wait_for_call(Function::Apply, "database")
-        .await;
-    for size in [2, 3] {
-        let mut next = two();
-        next["resources"][0]["config"]["size"] = json!(size);
-        post(&host, &next).await;
-    }
-    assert_eq!(
-        host.get("web").await.expect("there").queued_revision,
-        Some(3)
-    );
-    world.engines.release("database");
-    let view = settle(&host, "web").await;
-    assert_eq!((view.revision, view.status), (3, DeploymentStatus::Ready));
-    assert_eq!(
-        world.engines.calls_of(Function::Apply, "database").len(),
-        2,
-        "revision 2 was superseded"
-    );
-    assert_eq!(
-        world
-            .engines
-            .existing("web", "database")
-            .expect("there")
-            .config,
-        json!({ "size": 3 })
-    );
-}
-
-#[tokio::test]
 async fn manifests_are_delivered_and_withdrawn() {
     let world = World::new();
     let host = world.host().await;

@@ -1,5 +1,7 @@
 //! A host with fakes, whose clock jumps.
 
+#![allow(dead_code, reason = "each file of tests uses its part")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
