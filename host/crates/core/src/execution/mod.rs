@@ -15,6 +15,7 @@ mod backoff;
 mod event;
 mod machine;
 pub mod mutation;
+mod part;
 mod plan;
 mod state;
 #[cfg(test)]
@@ -23,5 +24,6 @@ mod tests;
 pub use backoff::{BACKOFF_BASE_MS, BACKOFF_MAX_MS, Jitter, backoff_ms};
 pub use event::{Call, Effect, Event, Failure, Illegal};
 pub use machine::{replay, step};
+pub use part::{affected, targeted};
 pub use plan::{Deployed, RunPlan, RunStep, StepKind};
 pub use state::{Direction, Mode, Outcome, ResourceState, Run, StepRun, StepState, StopReason};

@@ -22,6 +22,9 @@ pub struct RunStep {
     pub name: ResourceName,
     /// What to do.
     pub kind: StepKind,
+    /// Where the resource stands in the revision's plan; none for one that it
+    /// no longer has.
+    pub place: Option<u32>,
     /// Steps that must be done before, sorted; each smaller than this one's place.
     pub after: Vec<u32>,
     /// When it fails for good.
@@ -58,32 +61,60 @@ fn millis(policy: &Policy) -> u64 {
 }
 
 impl RunPlan {
-    /// Applies a revision: the plan's resources first, in the plan's own order
-    /// and under the same numbers, then what vanished, in reverse order and
-    /// after everything that used it has moved off it.
+    /// Applies a revision: the plan's resources first, in the plan's own order,
+    /// then what vanished, in reverse order and after everything that used it
+    /// has moved off it.
     #[must_use]
     pub fn apply(plan: &ExecutionPlan, deployed: &[Deployed]) -> Self {
-        let mut steps: Vec<RunStep> = plan
-            .resources
-            .iter()
-            .map(|r| RunStep {
+        Self::of(plan, deployed, |_| true)
+    }
+
+    /// The same for some resources only, of the plan or vanished. Whatever
+    /// they need outside of the part has to be there already.
+    #[must_use]
+    pub fn apply_part(
+        plan: &ExecutionPlan,
+        deployed: &[Deployed],
+        part: &BTreeSet<ResourceName>,
+    ) -> Self {
+        Self::of(plan, deployed, |name| part.contains(name))
+    }
+
+    fn of(
+        plan: &ExecutionPlan,
+        deployed: &[Deployed],
+        wanted: impl Fn(&ResourceName) -> bool,
+    ) -> Self {
+        let mut steps: Vec<RunStep> = Vec::with_capacity(plan.resources.len());
+        // By place in the plan: the number of its step.
+        let mut numbers: Vec<Option<u32>> = vec![None; plan.resources.len()];
+        for (place, r) in (0u32..).zip(&plan.resources) {
+            if !wanted(&r.name) {
+                continue;
+            }
+            numbers[place as usize] = u32::try_from(steps.len()).ok();
+            let after = r.depends_on.iter();
+            steps.push(RunStep {
                 name: r.name.clone(),
                 kind: StepKind::Apply,
-                after: r.depends_on.clone(),
+                place: Some(place),
+                after: after.filter_map(|i| numbers[*i as usize]).collect(),
                 on_failure: r.policy.on_failure,
                 retries: r.policy.retries,
                 timeout_ms: millis(&r.policy),
-            })
-            .collect();
-        let kept: BTreeMap<ResourceName, u32> = (0u32..)
-            .zip(&steps)
-            .map(|(i, s)| (s.name.clone(), i))
+            });
+        }
+        let kept: BTreeMap<ResourceName, Option<u32>> = plan
+            .resources
+            .iter()
+            .zip(numbers)
+            .map(|(r, number)| (r.name.clone(), number))
             .collect();
         let on_failure = plan
             .resources
             .first()
             .map_or(OnFailure::default(), |r| r.policy.on_failure);
-        push_destroys(&mut steps, &kept, deployed, on_failure);
+        push_destroys(&mut steps, kept, deployed, on_failure, wanted);
         Self { steps }
     }
 
@@ -92,17 +123,20 @@ impl RunPlan {
     #[must_use]
     pub fn destroy(deployed: &[Deployed]) -> Self {
         let mut steps = Vec::with_capacity(deployed.len());
-        push_destroys(&mut steps, &BTreeMap::new(), deployed, OnFailure::Continue);
+        let kept = BTreeMap::new();
+        push_destroys(&mut steps, kept, deployed, OnFailure::Continue, |_| true);
         Self { steps }
     }
 }
 
-/// Appends a destroy step for each deployed resource that is not kept.
+/// Appends a destroy step for each deployed resource that is not kept, and is
+/// wanted. What is kept comes with the number of its step, if it has one.
 fn push_destroys(
     steps: &mut Vec<RunStep>,
-    kept: &BTreeMap<ResourceName, u32>,
+    kept: BTreeMap<ResourceName, Option<u32>>,
     deployed: &[Deployed],
     on_failure: OnFailure,
+    wanted: impl Fn(&ResourceName) -> bool,
 ) {
     // Who used it: must be moved off it, or destroyed, before it goes.
     let mut users: BTreeMap<&ResourceName, BTreeSet<&ResourceName>> = BTreeMap::new();
@@ -111,25 +145,23 @@ fn push_destroys(
             users.entry(dependency).or_default().insert(&resource.name);
         }
     }
-    let mut places = kept.clone();
+    let mut places = kept;
     for resource in dependants_first(deployed) {
-        if kept.contains_key(&resource.name) {
+        if places.contains_key(&resource.name) || !wanted(&resource.name) {
             continue;
         }
         let mut after: Vec<u32> = users
             .get(&resource.name)
             .into_iter()
             .flatten()
-            .filter_map(|user| places.get(*user).copied())
+            .filter_map(|user| places.get(*user).copied().flatten())
             .collect();
         after.sort_unstable();
-        places.insert(
-            resource.name.clone(),
-            u32::try_from(steps.len()).unwrap_or(u32::MAX),
-        );
+        places.insert(resource.name.clone(), u32::try_from(steps.len()).ok());
         steps.push(RunStep {
             name: resource.name.clone(),
             kind: StepKind::Destroy,
+            place: None,
             after,
             on_failure,
             retries: resource.policy.retries,

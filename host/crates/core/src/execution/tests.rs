@@ -15,6 +15,7 @@ fn plan(edges: &[&[u32]], on_failure: OnFailure) -> Arc<RunPlan> {
         .map(|(i, after): (u32, _)| RunStep {
             name: ResourceName::new(format!("r{i}")).expect("a name"),
             kind: StepKind::Apply,
+            place: Some(i),
             after: after.to_vec(),
             on_failure,
             retries: 1,

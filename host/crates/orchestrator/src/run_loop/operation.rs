@@ -120,7 +120,8 @@ impl RunLoop {
             (Direction::Forward, StepKind::Destroy) => Ok(current()),
             (Direction::Forward, StepKind::Apply) => {
                 let plan = &self.revision.plan;
-                let resource = &plan.resources[step as usize];
+                let place = planned.place.unwrap_or(step);
+                let resource = &plan.resources[place as usize];
                 let resolved = resolve_config(&resource.config, &mut |reference| {
                     recorded(
                         &self.revision.spec,
