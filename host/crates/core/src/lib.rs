@@ -15,6 +15,7 @@
 //! | [`execution`] | what happens next in a run |
 //! | [`grant`] | what an engine may do |
 //! | [`engine`] | the words of the engine contract |
+//! | [`queue`] | who goes next when not everything can |
 //! | [`ports`] | what the core needs from the outside |
 //! | [`text`], [`units`] | how messages, durations and sizes are written |
 
@@ -31,6 +32,7 @@ pub mod grant;
 pub mod ids;
 pub mod planner;
 pub mod ports;
+pub mod queue;
 pub mod schema;
 pub mod spec;
 pub mod text;
