@@ -123,6 +123,11 @@ impl SimStore {
 
 #[async_trait]
 impl Store for SimStore {
+    // A new host starts when the old one is dead.
+    fn exclusive(&self) -> bool {
+        true
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         self.alive().await;
         // Others get their turn in between, as with a real disk.

@@ -1,21 +1,23 @@
 //! What every part of the orchestrator shares.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use nestor_core::environment::Environments;
-use nestor_core::ids::{DeploymentId, Timestamp};
+use nestor_core::ids::{DeploymentId, EngineId, Timestamp};
 use nestor_core::ports::{Bytes, Catalog, Delivery, Engines, Store, StoreError};
 
-use crate::live::Live;
 use crate::records::decode;
+use crate::scheduler::Scheduler;
+use crate::slots::{self, Slots};
 use crate::surroundings::Surroundings;
 use crate::view::EventView;
+use crate::worker::Worker;
 
 /// Live events that a slow listener may lag behind before it reads the durable
 /// ones from the store again.
@@ -24,7 +26,7 @@ const LIVE_EVENTS: usize = 4_096;
 const SCAN_PAGE: usize = 1_000;
 
 /// How much at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Engine calls under way at once in the whole host. Calls mostly wait for
     /// tools and networks, so this is more than there are cores.
@@ -33,8 +35,17 @@ pub struct Limits {
     pub calls_per_run: usize,
     /// Requests that wait in one deployment's inbox.
     pub inbox: usize,
-    /// Deployments that wait or run at once; more are refused with 429.
+    /// Deployments that run or wait for their turn at once; new ones beyond
+    /// that are refused with 429.
     pub queue: usize,
+    /// Deployments that only wait for a time, such as for a claim that takes
+    /// twenty minutes; new ones beyond that are refused with 429.
+    pub parked: usize,
+    /// Deployments that are worked on at once. Each holds its plan in memory.
+    pub runs: usize,
+    /// Calls under way at once, by engine; one that is not named is bounded by
+    /// `calls` alone.
+    pub engines: BTreeMap<EngineId, usize>,
 }
 
 impl Default for Limits {
@@ -44,6 +55,9 @@ impl Default for Limits {
             calls_per_run: 32,
             inbox: 32,
             queue: 10_000,
+            parked: 200_000,
+            runs: 1_024,
+            engines: BTreeMap::new(),
         }
     }
 }
@@ -56,30 +70,13 @@ pub(crate) struct Context {
     pub(crate) delivery: Arc<dyn Delivery>,
     pub(crate) surroundings: Arc<dyn Surroundings>,
     pub(crate) limits: Limits,
-    #[allow(dead_code, reason = "gates, slots and drift read it from here")]
     pub(crate) environments: Environments,
-    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) worker: Worker,
     pub(crate) events: broadcast::Sender<Arc<(DeploymentId, EventView)>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    drivers: Mutex<HashMap<DeploymentId, Handle>>,
-}
-
-/// A running driver, from the outside.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    /// Rung when there is something in the inbox.
-    pub(crate) bell: Arc<Notify>,
-    /// What it is doing, for views.
-    live: Arc<Mutex<Option<Live>>>,
-}
-
-impl Handle {
-    /// The live view, held only for the time of `work`, which must not block.
-    pub(crate) fn live<T>(&self, work: impl FnOnce(&mut Option<Live>) -> T) -> T {
-        // A view is whole at every panic point.
-        work(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// The ports and limits an orchestrator is made of.
@@ -101,7 +98,7 @@ pub struct Parts {
 }
 
 impl Context {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts, worker: Worker) -> Self {
         let Parts {
             store,
             engines,
@@ -111,6 +108,9 @@ impl Context {
             limits,
             environments,
         } = parts;
+        let bounds = slots::bounds(&limits, &environments);
+        let slots = Slots::new(bounds, Arc::clone(&surroundings));
+        let scheduler = Scheduler::new(limits.runs);
         Self {
             store,
             engines,
@@ -119,49 +119,17 @@ impl Context {
             surroundings,
             limits,
             environments,
-            calls: Arc::new(Semaphore::new(limits.calls)),
+            slots,
+            scheduler,
+            worker,
             events: broadcast::Sender::new(LIVE_EVENTS),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            drivers: Mutex::default(),
         }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         self.surroundings.now()
-    }
-
-    /// The driver of a deployment, if it has one now.
-    pub(crate) fn driver(&self, id: &DeploymentId) -> Option<Handle> {
-        self.lock_drivers().get(id).cloned()
-    }
-
-    pub(crate) fn drivers(&self) -> usize {
-        self.lock_drivers().len()
-    }
-
-    /// The handle of the deployment's driver; `true` when it is new and has to
-    /// be started by the caller.
-    pub(crate) fn driver_or_new(&self, id: &DeploymentId) -> (Handle, bool) {
-        let mut drivers = self.lock_drivers();
-        if let Some(handle) = drivers.get(id) {
-            return (handle.clone(), false);
-        }
-        let handle = Handle {
-            bell: Arc::new(Notify::new()),
-            live: Arc::default(),
-        };
-        drivers.insert(id.clone(), handle.clone());
-        (handle, true)
-    }
-
-    pub(crate) fn remove_driver(&self, id: &DeploymentId) {
-        self.lock_drivers().remove(id);
-    }
-
-    fn lock_drivers(&self) -> std::sync::MutexGuard<'_, HashMap<DeploymentId, Handle>> {
-        // The map is whole at every await and panic point.
-        self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells whoever listens; nobody listening is fine.

@@ -1,59 +1,46 @@
-//! One task per deployment that has something to do. It owns the deployment's
-//! status, takes requests from the inbox one at a time, and runs runs.
+//! One task per deployment that is worked on. It owns the deployment's status, takes requests from the inbox one at a time, and runs runs.
 
 use std::sync::Arc;
 
-use tracing::Instrument as _;
-
 use nestor_core::execution::{Deployed, Outcome, RunPlan};
-use nestor_core::ids::{DeploymentId, ResourceName};
-use nestor_core::ports::{Batch, Bytes, CommitError, Guard, StoreError};
+use nestor_core::ids::{DeploymentId, ResourceName, Timestamp};
+use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
 
-use crate::context::{Context, Handle};
+use crate::context::Context;
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, StatusRecord,
     encode, key,
 };
-use crate::run_loop::RunLoop;
+use crate::run_loop::{Driven, RunLoop};
+use crate::scheduler::{Handle, Left};
 use crate::surroundings::rfc3339;
 use crate::validate;
 use crate::view::{DeploymentStatus, EventView, Phase};
+use crate::worker::{Lease, NotTaken};
 
-/// Starts a driver unless the deployment has one, and rings its bell.
-pub(crate) fn wake(context: &Arc<Context>, id: &DeploymentId) {
-    if context.shutdown.is_cancelled() {
-        return;
-    }
-    let (handle, new) = context.driver_or_new(id);
-    handle.bell.notify_one();
-    if new {
-        let span = tracing::info_span!(parent: None, "deployment", deployment = %id);
-        let (context, id) = (Arc::clone(context), id.clone());
-        let tasks = context.tasks.clone();
-        tasks.spawn(drive(context, id, handle).instrument(span));
-    }
-}
+/// After the store failed, before another try. A store that fails once mostly
+/// fails for a while.
+const STORE_PAUSE_MS: u64 = 30_000;
 
-async fn drive(context: Arc<Context>, id: DeploymentId, handle: Handle) {
-    metrics::gauge!(crate::metrics::ACTIVE).increment(1.0);
-    let result = Driver::run(Arc::clone(&context), id.clone(), handle).await;
-    metrics::gauge!(crate::metrics::ACTIVE).decrement(1.0);
-    context.remove_driver(&id);
+/// Works on a deployment until nothing is to do, or nothing before some time.
+pub(crate) async fn drive(
+    context: &Arc<Context>,
+    id: &DeploymentId,
+    handle: &Handle,
+    lease: Option<Lease>,
+) -> Left {
+    let result = Driver::run(Arc::clone(context), id.clone(), handle.clone(), lease).await;
     match result {
-        Ok(()) => {
-            // A request may have come between the last look into the inbox and
-            // the removal of the handle; its bell rang for nobody.
-            let record = context
-                .read::<DeploymentRecord>(&key::deployment(&id))
-                .await;
-            if record.is_ok_and(|r| r.is_some_and(|r| !r.inbox.is_empty())) {
-                wake(&context, &id);
-            }
+        Ok(left) => left,
+        Err(Stop::Shutdown) => Left::Shutdown,
+        Err(Stop::Held(until)) => Left::Until(until, None),
+        Err(Stop::Fenced) => {
+            tracing::info!("another worker took the deployment over");
+            Left::Idle
         }
-        Err(Stop::Shutdown) => {}
-        Err(Stop::Fenced) => tracing::info!("another worker took the deployment over"),
         Err(Stop::Store(error)) => {
-            tracing::error!(%error, "the deployment rests until it is asked for again or the host restarts");
+            tracing::error!(%error, retry_after_ms = STORE_PAUSE_MS, "the deployment rests for a while");
+            Left::Until(context.now().plus_millis(STORE_PAUSE_MS), None)
         }
     }
 }
@@ -63,8 +50,10 @@ async fn drive(context: Arc<Context>, id: DeploymentId, handle: Handle) {
 pub(crate) enum Stop {
     /// The host is going down.
     Shutdown,
-    /// Another worker holds the fence.
+    /// Another worker took the lease.
     Fenced,
+    /// Another worker that is alive has the lease; worth another look then.
+    Held(Timestamp),
     /// The store failed.
     Store(StoreError),
 }
@@ -75,63 +64,90 @@ impl From<StoreError> for Stop {
     }
 }
 
+impl From<NotTaken> for Stop {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::Held(until) => Self::Held(until),
+            NotTaken::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 pub(crate) struct Driver {
     pub(crate) context: Arc<Context>,
     pub(crate) id: DeploymentId,
     pub(crate) handle: Handle,
-    fence: Bytes,
+    lease: Lease,
     pub(crate) status: StatusRecord,
 }
 
 impl Driver {
-    async fn run(context: Arc<Context>, id: DeploymentId, handle: Handle) -> Result<(), Stop> {
-        let fence = take_fence(&context, &id).await?;
+    /// `lease` is what this worker has from the last time, if it still has it.
+    async fn run(
+        context: Arc<Context>,
+        id: DeploymentId,
+        handle: Handle,
+        lease: Option<Lease>,
+    ) -> Result<Left, Stop> {
+        let kept = lease.is_some();
+        let lease = match lease {
+            Some(lease) => lease,
+            None => context.worker.take(&id, context.now()).await?,
+        };
         let Some(status) = context.read::<StatusRecord>(&key::status(&id)).await? else {
-            return Ok(());
+            return Ok(Left::Idle);
         };
         let mut driver = Self {
             context,
             id,
             handle,
-            fence,
+            lease,
             status,
         };
-        if driver.status.active {
-            driver.resume().await?;
+        if driver.status.active
+            && let Some(until) = driver.resume(kept).await?
+        {
+            return Ok(Left::Until(until, Some(driver.lease)));
         }
         loop {
             if driver.context.shutdown.is_cancelled() {
                 return Err(Stop::Shutdown);
             }
+            driver.handle.heard();
             let record_key = key::deployment(&driver.id);
             let Some((record, raw)) = driver
                 .context
                 .read_raw::<DeploymentRecord>(&record_key)
                 .await?
             else {
-                return Ok(());
+                return Ok(Left::Idle);
             };
             let Some(&request) = record.inbox.first() else {
                 let mut batch = Batch::new();
                 batch
                     .guard(Guard::Equals(record_key, raw))
-                    .delete(key::todo(&driver.id));
+                    .delete(key::todo(&driver.id))
+                    .delete(key::wait(&driver.id));
+                driver.lease.give_up(&driver.id, &mut batch);
                 match driver.commit(batch).await {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => return Ok(Left::Idle),
                     // Somebody put something in meanwhile.
                     Err(Guarded::Changed) => continue,
                     Err(Guarded::Stop(stop)) => return Err(stop),
                 }
             };
-            driver.handle_request(request, &record).await?;
+            if let Some(until) = driver.handle_request(request, &record).await? {
+                return Ok(Left::Until(until, Some(driver.lease)));
+            }
         }
     }
 
+    /// A time when nothing is to do before that.
     async fn handle_request(
         &mut self,
         request: Request,
         record: &DeploymentRecord,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<Timestamp>, Stop> {
         match request {
             Request::Apply { revision, .. } => match skipped_for(&record.inbox, revision) {
                 Some(later) => self.skip(request, revision, later).await,
@@ -185,7 +201,7 @@ impl Driver {
     }
 
     /// A new run for a revision: engines check their resources first.
-    async fn apply(&mut self, request: Request, number: u64) -> Result<(), Stop> {
+    async fn apply(&mut self, request: Request, number: u64) -> Result<Option<Timestamp>, Stop> {
         let Some(revision) = self
             .context
             .read::<RevisionRecord>(&key::revision(&self.id, number))
@@ -227,14 +243,14 @@ impl Driver {
             self.record_event(&mut batch, event.clone());
             self.commit_taking(batch, request).await?;
             self.context.publish(&self.id, event);
-            return Ok(());
+            return Ok(None);
         }
         let plan = RunPlan::apply(&revision.plan, &deployed(&resources));
         self.start_run(request, RunKind::Apply, plan, Arc::new(revision), resources)
             .await
     }
 
-    async fn destroy(&mut self, request: Request) -> Result<(), Stop> {
+    async fn destroy(&mut self, request: Request) -> Result<Option<Timestamp>, Stop> {
         let resources = self.resources().await?;
         let plan = RunPlan::destroy(&deployed(&resources));
         let number = self.status.revision;
@@ -262,7 +278,7 @@ impl Driver {
         plan: RunPlan,
         revision: Arc<RevisionRecord>,
         resources: Vec<ResourceRecord>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<Timestamp>, Stop> {
         let number = self
             .context
             .read::<u64>(&key::run_counter(&self.id))
@@ -296,7 +312,7 @@ impl Driver {
         &mut self,
         request: Request,
         event: nestor_core::execution::Event,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<Timestamp>, Stop> {
         let Some(run) = RunLoop::load(self).await? else {
             return self.finish_request(request, Vec::new()).await;
         };
@@ -312,20 +328,29 @@ impl Driver {
         self.finish_run(run).await
     }
 
-    async fn resume(&mut self) -> Result<(), Stop> {
-        tracing::info!(run = self.status.run, "taking up a run that was under way");
+    /// Takes a run up that was parked by this worker, or was under way when
+    /// some worker stopped.
+    async fn resume(&mut self, parked: bool) -> Result<Option<Timestamp>, Stop> {
         match RunLoop::load(self).await? {
-            Some(run) => self.finish_run(run.recovered()).await,
+            Some(run) if parked => self.finish_run(run.unparked()).await,
+            Some(run) => {
+                tracing::info!(run = self.status.run, "taking up a run that was under way");
+                self.finish_run(run.recovered()).await
+            }
             None => {
                 self.status.active = false;
-                Ok(())
+                Ok(None)
             }
         }
     }
 
-    async fn finish_run(&mut self, mut run: RunLoop) -> Result<(), Stop> {
-        let outcome = run.drive(self).await?;
+    async fn finish_run(&mut self, mut run: RunLoop) -> Result<Option<Timestamp>, Stop> {
+        let driven = run.drive(self).await?;
         self.handle.live(|live| *live = None);
+        let outcome = match driven {
+            Driven::Ended(outcome) => outcome,
+            Driven::Parked(until) => return Ok(Some(until)),
+        };
         let label = match outcome {
             Outcome::Completed => "completed",
             Outcome::Failed => "failed",
@@ -342,7 +367,7 @@ impl Driver {
             / 1_000.0;
         metrics::histogram!(crate::metrics::RUN_SECONDS, "outcome" => label).record(seconds);
         tracing::info!(run = run.record.number, outcome = label, "run ended");
-        Ok(())
+        Ok(None)
     }
 
     pub(crate) async fn resources(&self) -> Result<Vec<ResourceRecord>, StoreError> {
@@ -358,7 +383,7 @@ impl Driver {
         &mut self,
         request: Request,
         events: Vec<EventView>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<Timestamp>, Stop> {
         let mut batch = Batch::new();
         for event in &events {
             self.record_event(&mut batch, event.clone());
@@ -370,7 +395,7 @@ impl Driver {
         for event in events {
             self.context.publish(&self.id, event);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Commits and takes a request out of the inbox, both or neither. The API
@@ -442,20 +467,21 @@ impl Driver {
         }
     }
 
-    /// Commits under the fence.
+    /// Commits under the lease.
     pub(crate) async fn commit(&self, mut batch: Batch) -> Result<(), Guarded> {
-        let fence = key::fence(&self.id);
-        batch.guard(Guard::Equals(fence.clone(), self.fence.clone()));
+        batch.guard(self.lease.guard(&self.id));
         match self.context.store.commit(batch).await {
             Ok(()) => Ok(()),
-            Err(CommitError::Guard { key }) if key == fence => Err(Guarded::Stop(Stop::Fenced)),
+            Err(CommitError::Guard { key }) if key == key::lease(&self.id) => {
+                Err(Guarded::Stop(Stop::Fenced))
+            }
             Err(CommitError::Guard { .. }) => Err(Guarded::Changed),
             Err(CommitError::Store(error)) => Err(Guarded::Stop(Stop::Store(error))),
         }
     }
 }
 
-/// Why a commit under the fence did not happen.
+/// Why a commit under the lease did not happen.
 #[derive(Debug)]
 pub(crate) enum Guarded {
     /// A document changed since it was read: read it again.
@@ -467,7 +493,7 @@ pub(crate) enum Guarded {
 impl From<Guarded> for Stop {
     fn from(guarded: Guarded) -> Self {
         match guarded {
-            // Only batches that guard on more than the fence can meet this, and
+            // Only batches that guard on more than the lease can meet this, and
             // they match on it themselves.
             Guarded::Changed => {
                 Self::Store(StoreError::Failed("a guard failed that was not set".into()))
@@ -490,25 +516,4 @@ fn skipped_for(inbox: &[Request], revision: u64) -> Option<u64> {
 
 fn deployed(resources: &[ResourceRecord]) -> Vec<Deployed> {
     resources.iter().map(ResourceRecord::deployed).collect()
-}
-
-/// Makes this worker the only one whose writes count.
-async fn take_fence(context: &Context, id: &DeploymentId) -> Result<Bytes, Stop> {
-    let fence = key::fence(id);
-    let old = context.store.get(&fence).await?;
-    let token: u64 = match &old {
-        Some(bytes) => crate::records::decode(&fence, bytes)?,
-        None => 0,
-    };
-    let new = encode(&(token + 1));
-    let mut batch = Batch::new();
-    batch.guard(old.map_or(Guard::Absent(fence.clone()), |old| {
-        Guard::Equals(fence.clone(), old)
-    }));
-    batch.put(fence, new.clone());
-    match context.store.commit(batch).await {
-        Ok(()) => Ok(new),
-        Err(CommitError::Guard { .. }) => Err(Stop::Fenced),
-        Err(CommitError::Store(error)) => Err(Stop::Store(error)),
-    }
 }

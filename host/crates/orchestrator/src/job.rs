@@ -15,6 +15,7 @@ use nestor_core::ports::{
     CallObserver, Delivered, DeliveryError, DeliveryRequest, EngineCall, Function, Reply,
     Withdrawal,
 };
+use nestor_core::queue::Ticket;
 use nestor_core::spec::DeliveryMode;
 
 use crate::context::Context;
@@ -52,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) target: Target,
     pub(crate) prior: Option<Prior>,
     pub(crate) context: CallContext,
+    /// For a turn.
+    pub(crate) ticket: Ticket,
     /// The component that the operation began with.
     pub(crate) digest: Option<Digest>,
 }
@@ -65,6 +68,8 @@ pub(crate) enum Report {
     Pending(Pending),
     /// The call failed.
     Failed(EngineError),
+    /// The call was not made: this worker goes down, or must not act any more.
+    NotBegun,
 }
 
 /// What is known of a resource whose operation is done.

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! submit ─► dep/ rev/ todo/  (one commit, then 202)
-//!              │ bell
+//!              │ wake
 //!              ▼
-//!           driver (one task per busy deployment, fenced)
+//!          scheduler (turns, fair among composers; who only waits is parked)
+//!              ▼
+//!           driver (one task per deployment worked on, under a lease)
 //!              │ validate with the engines
 //!              ▼
 //!           run loop:  event ─► core::execution::step ─► effects
@@ -27,13 +29,17 @@ mod orchestrator;
 mod present;
 mod preview;
 mod records;
+mod recovery;
 mod run_loop;
+mod scheduler;
 pub mod service;
+mod slots;
 mod status;
 mod submit;
 mod surroundings;
 mod validate;
 pub mod view;
+mod worker;
 
 pub use context::{Limits, Parts};
 pub use orchestrator::{Orchestrator, StartError};

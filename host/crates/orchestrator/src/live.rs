@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use nestor_core::execution::{Event, Run, RunPlan, StepState, step};
 
 /// A run under way, kept for views. It follows the journal by the same state
@@ -15,7 +17,7 @@ pub(crate) struct Live {
 }
 
 /// What an engine last said of an operation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     pub(crate) percent: Option<u8>,
     pub(crate) message: String,
@@ -27,6 +29,23 @@ impl Live {
             run,
             progress: HashMap::new(),
         }
+    }
+
+    /// With what the engines last said of operations that go on outside.
+    pub(crate) fn with_progress<'a>(
+        mut self,
+        of: impl Fn(&str) -> Option<&'a Progress>,
+    ) -> Self {
+        for (step, planned) in (0u32..).zip(&self.run.plan().steps) {
+            let pending = matches!(
+                self.run.steps()[step as usize].state,
+                StepState::Pending { .. } | StepState::Unsettled { .. }
+            );
+            if let Some(progress) = of(planned.name.as_str()).filter(|_| pending) {
+                self.progress.insert(step, progress.clone());
+            }
+        }
+        self
     }
 
     pub(crate) fn plan(&self) -> &RunPlan {

@@ -10,6 +10,10 @@ pub const RUN_SECONDS: &str = "nestor_run_duration_seconds";
 pub const OPERATIONS: &str = "nestor_operations_total";
 /// Seconds of one call of an operation, by `engine` and `purpose`.
 pub const OPERATION_SECONDS: &str = "nestor_operation_duration_seconds";
+/// Deployments that wait for their turn.
+pub const QUEUED: &str = "nestor_deployments_queued";
+/// Deployments that only wait for a time, such as for a claim to become ready.
+pub const PARKED: &str = "nestor_deployments_parked";
 /// Deployments that have a driver now.
 pub const ACTIVE: &str = "nestor_deployments_active";
 /// Attempts after the first, by `engine`.

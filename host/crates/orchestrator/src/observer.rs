@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use nestor_core::ids::ResourceName;
 use nestor_core::ports::{CallObserver, LogLevel};
 
-use crate::context::{Context, Handle};
+use crate::context::Context;
 use crate::driver::Driver;
+use crate::scheduler::Handle;
 use crate::surroundings::rfc3339;
 use crate::view::EventView;
 

@@ -10,8 +10,8 @@ use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
 use crate::context::{Context, Parts};
-use crate::driver::wake;
 use crate::records::{DeploymentRecord, Request, RevisionRecord, StatusRecord, key};
+use crate::scheduler::keep_time;
 use crate::service::{ListFilter, Rejection, RequestMeta};
 use crate::submit::{ask, internal};
 use crate::surroundings::rfc3339;
@@ -19,7 +19,8 @@ use crate::view::{
     Accepted, DeploymentPage, DeploymentStatus, DeploymentView, EventView, GraphView, PlanView,
     RevisionView,
 };
-use crate::{feed, present, preview, submit};
+use crate::worker::Worker;
+use crate::{feed, present, preview, recovery, submit};
 
 /// The largest page of a list.
 const MAX_PAGE: usize = 500;
@@ -45,16 +46,14 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let context = Arc::new(Context::new(parts));
-        let todo = context.read_all::<serde_json::Value>(key::TODO).await?;
-        if !todo.is_empty() {
-            tracing::info!(deployments = todo.len(), "taking up what was under way");
-        }
-        for (at, _) in todo {
-            match at.strip_prefix(key::TODO).map(DeploymentId::new) {
-                Some(Ok(id)) => wake(&context, &id),
-                Some(Err(_)) | None => tracing::warn!(key = %at, "not a deployment; left alone"),
-            }
+        let now = parts.surroundings.now();
+        let worker = Worker::register(Arc::clone(&parts.store), now).await?;
+        let context = Arc::new(Context::new(parts, worker));
+        recovery::take_up(&context).await?;
+        let tasks = &context.tasks;
+        tasks.spawn(keep_time(Arc::clone(&context)));
+        if !context.store.exclusive() {
+            tasks.spawn(recovery::keep_alive(Arc::clone(&context)));
         }
         sweep(&context).await?;
         Ok(Self { context })
@@ -71,6 +70,7 @@ impl Orchestrator {
         {
             tracing::warn!("operations are still under way; they are settled at the next start");
         }
+        self.context.worker.leave().await;
     }
 
     /// An error when no work is taken on.

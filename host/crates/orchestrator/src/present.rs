@@ -51,10 +51,12 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
     let resources = resources
         .into_iter()
         .map(|(_, r)| (r.name.to_string(), r))
-        .collect();
+        .collect::<HashMap<String, ResourceRecord>>();
     let live = match shown_by_driver(context, id) {
         Some(live) => Some(live),
-        None => last_run(context, id, &status).await?,
+        None => last_run(context, id, &status).await?.map(|live| {
+            live.with_progress(|name| resources.get(name).and_then(|r| r.progress.as_ref()))
+        }),
     };
     Ok(Some(Whole {
         record,
@@ -66,7 +68,7 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
 }
 
 fn shown_by_driver(context: &Context, id: &DeploymentId) -> Option<Live> {
-    let handle = context.driver(id)?;
+    let handle = context.scheduler.handle(id)?;
     handle.live(|live| live.clone())
 }
 

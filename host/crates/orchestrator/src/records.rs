@@ -18,8 +18,10 @@ use nestor_core::ids::{
 };
 use nestor_core::planner::{ExecutionPlan, PlannedResource};
 use nestor_core::ports::{Bytes, Delivered, StoreError};
+use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::{DeliveryMode, DeploymentSpec, Policy};
 
+use crate::live::Progress;
 use crate::view::{DeploymentStatus, Phase};
 
 /// What people asked of a deployment. Written by the API under a guard on its
@@ -33,8 +35,70 @@ pub(crate) struct DeploymentRecord {
     pub(crate) created_at: Timestamp,
     /// The highest revision accepted so far.
     pub(crate) revision: u64,
+    /// Of that revision.
+    #[serde(default)]
+    pub(crate) priority: i32,
+    /// Requests that were ever put into the inbox.
+    #[serde(default)]
+    pub(crate) asked: u64,
     /// Not dealt with yet, oldest first.
     pub(crate) inbox: Vec<Request>,
+}
+
+impl DeploymentRecord {
+    /// Puts a request into the inbox.
+    pub(crate) fn ask(&mut self, request: Request) {
+        self.asked += 1;
+        self.inbox.push(request);
+    }
+
+    /// What stands in the store for as long as there is something to do.
+    pub(crate) fn todo(&self) -> TodoRecord {
+        TodoRecord {
+            composer: self.composer.clone(),
+            environment: self.environment.clone(),
+            priority: self.priority,
+            asked: self.asked,
+        }
+    }
+
+    /// For a turn to be worked on.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.todo().ticket()
+    }
+}
+
+/// A deployment that has something to do: all that is needed for its turn.
+/// Written by who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TodoRecord {
+    pub(crate) composer: ComposerId,
+    pub(crate) environment: EnvironmentName,
+    pub(crate) priority: i32,
+    /// As in the deployment's record when this was written.
+    pub(crate) asked: u64,
+}
+
+impl TodoRecord {
+    /// For a turn to be worked on.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket {
+            composer: self.composer.clone(),
+            environment: self.environment.clone(),
+            engine: None,
+            priority: self.priority,
+            class: Class::Work,
+        }
+    }
+}
+
+/// A deployment that only waits for a time. Written by its driver; void once
+/// somebody has asked for something since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaitRecord {
+    pub(crate) until: Timestamp,
+    /// What the driver had seen of the inbox.
+    pub(crate) asked: u64,
 }
 
 /// Something asked of a deployment.
@@ -138,6 +202,9 @@ pub(crate) struct ResourceRecord {
     pub(crate) config: Value,
     pub(crate) outputs: Vec<Output>,
     pub(crate) state: Value,
+    /// What the engine said of an operation that goes on outside.
+    #[serde(default)]
+    pub(crate) progress: Option<Progress>,
     /// Of what was last applied with success; none while it never was.
     pub(crate) applied: Option<Digest>,
     /// The component that last worked on it.
@@ -179,6 +246,7 @@ impl ResourceRecord {
             config,
             outputs: Vec::new(),
             state: Value::Null,
+            progress: None,
             applied: None,
             engine_digest: None,
             delivered: None,
@@ -230,6 +298,8 @@ pub(crate) mod key {
 
     pub(crate) const DEPLOYMENTS: &str = "dep/";
     pub(crate) const TODO: &str = "todo/";
+    pub(crate) const WAITS: &str = "wait/";
+    pub(crate) const WORKER_COUNTER: &str = "worker";
     pub(crate) const IDEMPOTENCY: &str = "idm/";
 
     pub(crate) fn deployment(id: &DeploymentId) -> String {
@@ -238,8 +308,14 @@ pub(crate) mod key {
     pub(crate) fn status(id: &DeploymentId) -> String {
         format!("sta/{id}")
     }
-    pub(crate) fn fence(id: &DeploymentId) -> String {
+    pub(crate) fn lease(id: &DeploymentId) -> String {
         format!("fen/{id}")
+    }
+    pub(crate) fn worker(number: u64) -> String {
+        format!("wrk/{number:012}")
+    }
+    pub(crate) fn wait(id: &DeploymentId) -> String {
+        format!("{WAITS}{id}")
     }
     pub(crate) fn todo(id: &DeploymentId) -> String {
         format!("{TODO}{id}")

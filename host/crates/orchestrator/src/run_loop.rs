@@ -19,7 +19,8 @@ use crate::driver::{Driver, Stop};
 use crate::job::Target;
 use crate::live::Live;
 use crate::records::{
-    DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, encode, key,
+    DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, WaitRecord,
+    encode, key,
 };
 use crate::view::EventView;
 use crate::{narrate, status};
@@ -27,6 +28,17 @@ use calls::Finished;
 
 /// Events of one commit at most: bounds the size of a journal entry.
 const EVENTS_PER_COMMIT: usize = 512;
+/// A run that has nothing to do for so long is parked. Taking it up again
+/// costs a few reads; shorter waits are not worth them.
+const PARK_MS: u64 = 1_000;
+
+/// How a run is left.
+pub(crate) enum Driven {
+    /// It has ended.
+    Ended(Outcome),
+    /// It has nothing to do before that time.
+    Parked(Timestamp),
+}
 
 pub(crate) struct RunLoop {
     pub(crate) record: Arc<RunRecord>,
@@ -54,6 +66,12 @@ pub(crate) struct RunLoop {
     polls: VecDeque<u32>,
     /// The bell rang since the inbox was last read.
     rung: bool,
+    /// What was seen of the inbox.
+    asked: u64,
+    /// The store may say that this run waits.
+    wait_written: bool,
+    /// A call was not made because this worker must not act any more.
+    gone: bool,
 }
 
 impl RunLoop {
@@ -95,6 +113,9 @@ impl RunLoop {
             reports: VecDeque::new(),
             polls: VecDeque::new(),
             rung: true,
+            asked: 0,
+            wait_written: true,
+            gone: false,
         }
     }
 
@@ -155,32 +176,85 @@ impl RunLoop {
         self
     }
 
+    /// Taken up by the worker that parked it: nothing was under way, so nothing
+    /// is lost; only the timers have to be set again.
+    pub(crate) fn unparked(mut self) -> Self {
+        if self.run.mode() == Mode::Fresh {
+            return self.recovered();
+        }
+        for (place, step) in (0u32..).zip(self.run.steps()) {
+            match step.state {
+                StepState::Due {
+                    not_before: None, ..
+                } => self.ready.push_back(place),
+                StepState::Due {
+                    not_before: Some(at),
+                    ..
+                }
+                | StepState::Pending { poll_at: at }
+                | StepState::Unsettled {
+                    not_before: Some(at),
+                } => self.timers.push(Reverse((at, place))),
+                StepState::Running | StepState::Unsettled { not_before: None } => {
+                    return self.recovered();
+                }
+                StepState::Waiting { .. }
+                | StepState::Done { .. }
+                | StepState::Failed { .. }
+                | StepState::Skipped { .. } => {}
+            }
+        }
+        self
+    }
+
     pub(crate) fn reopened(mut self, event: Event) -> Self {
         self.queue.push_back(event);
         self
     }
 
     fn show(&self, driver: &Driver) {
-        let live = Live::new(self.run.clone());
+        let of = |name: &str| self.resources.get(name).and_then(|r| r.progress.as_ref());
+        let live = Live::new(self.run.clone()).with_progress(of);
         driver.handle.live(|shown| *shown = Some(live));
     }
 
-    /// Until the run has ended.
-    pub(crate) async fn drive(&mut self, driver: &mut Driver) -> Result<Outcome, Stop> {
+    /// Until the run has ended, or has nothing to do for a while.
+    pub(crate) async fn drive(&mut self, driver: &mut Driver) -> Result<Driven, Stop> {
+        // What came due while the run was parked.
+        self.fire(driver.context.now());
         loop {
             self.advance(driver).await?;
             if let Some(outcome) = self.run.outcome() {
-                return Ok(outcome);
+                return Ok(Driven::Ended(outcome));
             }
             self.look_into_inbox(driver).await?;
             if let Some(outcome) = self.run.outcome() {
-                return Ok(outcome);
+                return Ok(Driven::Ended(outcome));
             }
             if driver.context.shutdown.is_cancelled() && self.calling.is_empty() {
                 return Err(Stop::Shutdown);
             }
+            if self.gone {
+                let going_down = driver.context.shutdown.is_cancelled();
+                return Err(if going_down { Stop::Shutdown } else { Stop::Fenced });
+            }
+            if let Some(until) = self.only_waits(driver.context.now()) {
+                return Ok(Driven::Parked(until));
+            }
             self.wait(driver).await;
         }
+    }
+
+    /// Until when nothing is to do, if that is worth parking for.
+    fn only_waits(&self, now: Timestamp) -> Option<Timestamp> {
+        let idle = self.calling.is_empty()
+            && self.queue.is_empty()
+            && self.ready.is_empty()
+            && self.deferred.is_empty()
+            && self.polls.is_empty()
+            && self.reports.is_empty();
+        let Reverse((until, _)) = self.timers.peek().filter(|_| idle)?;
+        (*until >= now.plus_millis(PARK_MS)).then_some(*until)
     }
 
     /// Works off what came in, commit by commit.
@@ -299,6 +373,7 @@ impl RunLoop {
             self.revision.revision,
             reason,
         );
+        self.note_wait(driver, calls.is_empty(), &mut batch);
         driver.commit(batch).await?;
         driver
             .handle
@@ -312,15 +387,34 @@ impl RunLoop {
         Ok(())
     }
 
+    /// Writes down that nothing is to do before some time, or no longer, so that
+    /// a host that starts anew need not take up a run that only waits.
+    fn note_wait(&mut self, driver: &Driver, idle: bool, batch: &mut Batch) {
+        let until = self.only_waits(driver.context.now()).filter(|_| idle);
+        match until {
+            Some(until) => {
+                let asked = self.asked;
+                batch.put(key::wait(&driver.id), encode(&WaitRecord { until, asked }));
+            }
+            None if self.wait_written => {
+                batch.delete(key::wait(&driver.id));
+            }
+            None => {}
+        }
+        self.wait_written = until.is_some();
+    }
+
     /// Requests for a run that is under way.
     async fn look_into_inbox(&mut self, driver: &mut Driver) -> Result<(), Stop> {
         if !std::mem::take(&mut self.rung) {
             return Ok(());
         }
+        driver.handle.heard();
         let record = driver
             .context
             .read::<DeploymentRecord>(&key::deployment(&driver.id))
             .await?;
+        self.asked = record.as_ref().map_or(0, |r| r.asked);
         for request in record.map(|r| r.inbox).unwrap_or_default() {
             match request {
                 // Waits for its turn.

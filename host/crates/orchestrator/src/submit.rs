@@ -11,12 +11,12 @@ use nestor_core::spec::{self, DeliveryMode, DeploymentSpec, Queued};
 use nestor_core::violation::{Violation, ViolationCode};
 
 use crate::context::Context;
-use crate::driver::wake;
 use crate::lookup::{outputs_unknown, recorded};
 use crate::records::{
     DeploymentRecord, IdempotencyRecord, Request, ResourceRecord, RevisionRecord, StatusRecord,
     encode, key,
 };
+use crate::scheduler::wake;
 use crate::service::{Rejection, RequestMeta};
 use crate::surroundings::rfc3339;
 use crate::view::{Accepted, DeploymentStatus, EventView};
@@ -122,11 +122,8 @@ pub(crate) async fn submit(
             .read_raw::<DeploymentRecord>(&at)
             .await
             .map_err(internal)?;
-        if existing.is_none() && context.drivers() >= context.limits.queue {
-            return Err(busy(format!(
-                "{} deployments wait or run already",
-                context.limits.queue
-            )));
+        if existing.is_none() {
+            room(context)?;
         }
         let resources = match &existing {
             Some(_) => context
@@ -147,11 +144,14 @@ pub(crate) async fn submit(
                 labels: spec.labels.clone(),
                 created_at: now,
                 revision: 0,
+                priority: 0,
+                asked: 0,
                 inbox: Vec::new(),
             },
             |(r, _)| r.clone(),
         );
         record.revision = revision;
+        record.priority = spec.priority;
         record.labels = spec.labels.clone();
         if record.inbox.len() >= context.limits.inbox {
             return Err(busy(format!(
@@ -159,10 +159,14 @@ pub(crate) async fn submit(
                 record.inbox.len()
             )));
         }
+<<<<<<< HEAD
         record.inbox.push(Request::Apply {
             revision,
             latest: spec.strategy.queued == Queued::Latest,
         });
+=======
+        record.ask(Request::Apply { revision });
+>>>>>>> a0e70a5 (Turns for deployments and for calls, fair among composers; a run that only waits is parked; leases of workers)
 
         let mut batch = Batch::new();
         batch.guard(match &existing {
@@ -211,7 +215,7 @@ pub(crate) async fn submit(
         batch.put(at, encode(&record));
         batch.put(key::revision(&id, revision), encode(&revision_record));
         if !active(Mutation::NothingLost) {
-            batch.put(key::todo(&id), encode(&now));
+            batch.put(key::todo(&id), encode(&record.todo()));
         }
         if let Some((at, guard)) = &used {
             batch.guard(guard.clone());
@@ -228,7 +232,7 @@ pub(crate) async fn submit(
             Ok(()) => {
                 metrics::counter!(crate::metrics::ACCEPTED, "environment" => spec.environment.to_string()).increment(1);
                 tracing::info!(deployment = %id, revision, composer = %spec.composer, "accepted");
-                wake(context, &id);
+                wake(context, &id, &record.ticket());
                 return Ok(answer);
             }
             // Another request was faster: look again. With the same key it may
@@ -247,6 +251,20 @@ pub(crate) async fn submit(
     )))
 }
 
+/// Whether the host takes on another deployment.
+fn room(context: &Context) -> Result<(), Rejection> {
+    let (busy_now, parked) = (context.scheduler.busy(), context.scheduler.parked());
+    if busy_now >= context.limits.queue {
+        return Err(busy(format!("{busy_now} deployments wait or run already")));
+    }
+    if parked >= context.limits.parked {
+        return Err(busy(format!(
+            "{parked} deployments wait for something outside already"
+        )));
+    }
+    Ok(())
+}
+
 /// Puts a request into the inbox of a deployment that exists.
 pub(crate) async fn ask(
     context: &Arc<Context>,
@@ -263,7 +281,7 @@ pub(crate) async fn ask(
             return Err(Rejection::NotFound(id.to_string()));
         };
         if record.inbox.last() == Some(&request) {
-            wake(context, id);
+            wake(context, id, &record.ticket());
             return Ok(());
         }
         if record.inbox.len() >= context.limits.inbox {
@@ -272,15 +290,15 @@ pub(crate) async fn ask(
                 record.inbox.len()
             )));
         }
-        record.inbox.push(request);
+        record.ask(request);
         let mut batch = Batch::new();
         batch.guard(Guard::Equals(at.clone(), raw));
         batch
             .put(at.clone(), encode(&record))
-            .put(key::todo(id), encode(&context.now()));
+            .put(key::todo(id), encode(&record.todo()));
         match context.store.commit(batch).await {
             Ok(()) => {
-                wake(context, id);
+                wake(context, id, &record.ticket());
                 return Ok(());
             }
             Err(CommitError::Guard { .. }) => {}

@@ -9,6 +9,7 @@ use nestor_core::engine::{CallContext, EngineError, Purpose, ResourceRequest};
 use nestor_core::ids::DeploymentId;
 use nestor_core::planner::{PlannedResource, resolve_config};
 use nestor_core::ports::{EngineCall, Function, NoObserver};
+use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::Reference;
 
 use crate::context::Context;
@@ -115,5 +116,13 @@ async fn one(
         definition_folder: resource.definition_folder.clone(),
         observer: Arc::new(NoObserver),
     };
+    let ticket = Ticket {
+        composer: revision.spec.composer.clone(),
+        environment: revision.spec.environment.clone(),
+        engine: Some(resource.engine.clone()),
+        priority: revision.spec.priority,
+        class: Class::Work,
+    };
+    let _slot = context.slots.acquire(&ticket).await;
     context.engines.call(call).await.map(|_| ())
 }

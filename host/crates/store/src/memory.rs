@@ -30,6 +30,11 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    // Nothing outlives the process.
+    fn exclusive(&self) -> bool {
+        true
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         check_batch(&batch)?;
         let mut pairs = self.pairs();

@@ -30,6 +30,11 @@ pub trait Store: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Bytes)>, StoreError>;
+    /// Whether this process has the store for itself: what another one had
+    /// under way in it is certainly dead by now.
+    fn exclusive(&self) -> bool {
+        false
+    }
 }
 
 /// Writes that happen together, and the conditions under which.

@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use nestor_core::engine::{CallContext, EngineError, Purpose};
 use nestor_core::execution::{Call, Direction, Event, Failure, StepState};
 use nestor_core::ports::Batch;
+use nestor_core::queue::{Class, Ticket};
 
 use super::RunLoop;
 use crate::context::Context;
@@ -67,6 +68,13 @@ impl RunLoop {
             step,
             direction: self.run.steps()[step as usize].direction,
             call,
+            ticket: Ticket {
+                composer: spec.composer.clone(),
+                environment: spec.environment.clone(),
+                engine: Some(target.record().engine.clone()),
+                priority: spec.priority,
+                class: Class::Work,
+            },
             prior: current.and_then(ResourceRecord::prior),
             context: CallContext {
                 operation_id: self.operation_id(driver, step),
@@ -120,6 +128,11 @@ impl RunLoop {
             target,
             report,
         } = finished;
+        if matches!(report, Report::NotBegun) {
+            // The intent stands: whoever takes the deployment up settles it.
+            self.gone = true;
+            return None;
+        }
         self.calling.remove(&step);
         if self.deferred.remove(&step) {
             self.ready.push_back(step);
@@ -140,20 +153,22 @@ impl RunLoop {
         let name = target.record().name.clone();
         let now = driver.context.now();
         Some(match report {
+            Report::NotBegun => return None,
             Report::Settled(settlement) => {
                 self.settled(driver, target, settlement, batch);
                 Event::Succeeded { step }
             }
             Report::Pending(pending) => {
-                if let Some(record) = self.resources.get_mut(&name) {
-                    record.state = pending.state;
-                    batch.put(key::resource(&driver.id, &name), encode(record));
-                }
-                let wait = u64::try_from(pending.poll_after.as_millis()).unwrap_or(u64::MAX);
-                driver.handle.live(|live| {
+                let progress = driver.handle.live(|live| {
                     live.as_mut()
                         .map(|live| live.note_progress(step, pending.percent, &pending.message))
                 });
+                if let Some(record) = self.resources.get_mut(&name) {
+                    record.state = pending.state;
+                    record.progress = progress;
+                    batch.put(key::resource(&driver.id, &name), encode(record));
+                }
+                let wait = u64::try_from(pending.poll_after.as_millis()).unwrap_or(u64::MAX);
                 Event::Pended {
                     step,
                     poll_at: now.plus_millis(wait.clamp(MIN_POLL_MS, MAX_POLL_MS)),
@@ -191,6 +206,7 @@ impl RunLoop {
                 record.engine_digest = open.and_then(|o| o.engine_digest);
                 record.outputs = settlement.outputs;
                 record.state = settlement.state;
+                record.progress = None;
                 record.delivered = settlement.delivered;
                 record.notes = settlement.notes;
                 record.open = None;
@@ -219,20 +235,27 @@ async fn perform(
         Purpose::Destroy => "destroy",
         Purpose::Inspect => "inspect",
     };
-    // Closed only when the host goes down.
-    let Ok(_permit) = Arc::clone(&context.calls).acquire_owned().await else {
-        return;
+    let slot = tokio::select! {
+        slot = context.slots.acquire(&job.ticket) => Some(slot),
+        () = context.shutdown.cancelled() => None,
     };
     let began = std::time::Instant::now();
-    let report = AssertUnwindSafe(job.run(&context, observer))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            Report::Failed(EngineError::Trapped(
-                "the host failed during the call; its log has more".into(),
-            ))
-        });
+    // A worker whose leases ran out must begin nothing: others may have.
+    let report = if slot.is_some() && context.worker.alive(context.now()) {
+        AssertUnwindSafe(job.run(&context, observer))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                Report::Failed(EngineError::Trapped(
+                    "the host failed during the call; its log has more".into(),
+                ))
+            })
+    } else {
+        Report::NotBegun
+    };
+    drop(slot);
     let outcome = match &report {
+        Report::NotBegun => "not_begun",
         Report::Settled(_) => "done",
         Report::Pending(_) => "pending",
         Report::Failed(error) => error.kind(),

@@ -188,6 +188,11 @@ impl std::fmt::Debug for SledStore {
 
 #[async_trait]
 impl Store for SledStore {
+    // The folder is locked.
+    fn exclusive(&self) -> bool {
+        true
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         check_batch(&batch)?;
         self.inner.pending.refuse_if_failed()?;

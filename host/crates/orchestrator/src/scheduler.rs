@@ -1,0 +1,297 @@
+//! Which deployments are worked on now, which wait for their turn, and which
+//! wait for a time.
+//!
+//! A deployment that has nothing to do but to wait for a time (a claim that
+//! takes twenty minutes, a long backoff) is parked: it has no task, no run in
+//! memory and no timer of its own, only an entry here of a few hundred bytes.
+//! One task sleeps until the earliest of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tracing::Instrument as _;
+
+use nestor_core::ids::{DeploymentId, Timestamp};
+use nestor_core::queue::{Bounds, FairQueue, Ticket};
+
+use crate::context::Context;
+use crate::driver::drive;
+use crate::live::Live;
+use crate::worker::Lease;
+
+/// One composer leaves a quarter of the places to the others.
+const SHARE: usize = 4;
+
+/// Entries and the queue of those that wait for their turn.
+pub(crate) struct Scheduler {
+    state: Mutex<State>,
+    /// Somebody may have to be woken earlier than was thought.
+    earlier: Notify,
+}
+
+struct State {
+    entries: HashMap<DeploymentId, Entry>,
+    queue: FairQueue<DeploymentId>,
+    sleepers: BTreeSet<(Timestamp, DeploymentId)>,
+}
+
+enum Entry {
+    /// Waits for its turn.
+    Queued { lease: Option<Lease> },
+    /// Has a task.
+    Active { handle: Handle, ticket: Ticket },
+    /// Waits for a time.
+    Parked {
+        until: Timestamp,
+        ticket: Ticket,
+        lease: Option<Lease>,
+    },
+}
+
+/// A deployment's task, from the outside.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    /// Rung when there is something in the inbox.
+    pub(crate) bell: Arc<Notify>,
+    /// Rung since the inbox was last read.
+    rung: Arc<AtomicBool>,
+    /// What it is doing, for views.
+    live: Arc<Mutex<Option<Live>>>,
+}
+
+impl Handle {
+    fn new() -> Self {
+        Self {
+            bell: Arc::new(Notify::new()),
+            rung: Arc::new(AtomicBool::new(false)),
+            live: Arc::default(),
+        }
+    }
+
+    /// To be called before the inbox is read: what comes after is seen.
+    pub(crate) fn heard(&self) {
+        self.rung.store(false, Ordering::SeqCst);
+    }
+
+    fn ring(&self) {
+        self.rung.store(true, Ordering::SeqCst);
+        self.bell.notify_one();
+    }
+
+    /// The live view, held only for the time of `work`, which must not block.
+    pub(crate) fn live<T>(&self, work: impl FnOnce(&mut Option<Live>) -> T) -> T {
+        // A view is whole at every panic point.
+        work(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How a task left its deployment.
+pub(crate) enum Left {
+    /// There is nothing to do.
+    Idle,
+    /// There is, at that time. With the lease, if it is still held.
+    Until(Timestamp, Option<Lease>),
+    /// The host goes down.
+    Shutdown,
+}
+
+impl Scheduler {
+    /// At most so many tasks at once.
+    pub(crate) fn new(runs: usize) -> Self {
+        let bounds = Bounds {
+            per_composer: (runs - runs / SHARE).max(1),
+            ..Bounds::of(runs)
+        };
+        Self {
+            state: Mutex::new(State {
+                entries: HashMap::new(),
+                queue: FairQueue::new(bounds),
+                sleepers: BTreeSet::new(),
+            }),
+            earlier: Notify::new(),
+        }
+    }
+
+    /// The deployment's task, if it has one now.
+    pub(crate) fn handle(&self, id: &DeploymentId) -> Option<Handle> {
+        match self.lock().entries.get(id) {
+            Some(Entry::Active { handle, .. }) => Some(handle.clone()),
+            Some(Entry::Queued { .. } | Entry::Parked { .. }) | None => None,
+        }
+    }
+
+    /// Deployments that have a task or wait for one.
+    pub(crate) fn busy(&self) -> usize {
+        let state = self.lock();
+        state.queue.waiting() + state.queue.under_way()
+    }
+
+    /// Deployments that wait for a time.
+    pub(crate) fn parked(&self) -> usize {
+        self.lock().sleepers.len()
+    }
+
+    /// Whether it is worked on here, or will be.
+    pub(crate) fn knows(&self, id: &DeploymentId) -> bool {
+        self.lock().entries.contains_key(id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The maps are whole at every await and panic point.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// There is something to do for a deployment: it gets a turn, or, if it has a
+/// task, that task is told.
+pub(crate) fn wake(context: &Arc<Context>, id: &DeploymentId, ticket: &Ticket) {
+    if context.shutdown.is_cancelled() {
+        return;
+    }
+    {
+        let mut state = context.scheduler.lock();
+        let lease = match state.entries.get(id) {
+            Some(Entry::Active { handle, .. }) => {
+                handle.ring();
+                return;
+            }
+            Some(Entry::Queued { .. }) => return,
+            Some(Entry::Parked { until, lease, .. }) => {
+                let (until, lease) = (*until, lease.clone());
+                state.sleepers.remove(&(until, id.clone()));
+                lease
+            }
+            None => None,
+        };
+        state.enqueue(id, ticket, lease, context.now());
+    }
+    give_turns(context);
+}
+
+/// Enters a deployment that has nothing to do before a time.
+pub(crate) fn park(context: &Context, id: &DeploymentId, ticket: Ticket, until: Timestamp) {
+    let mut state = context.scheduler.lock();
+    if !state.entries.contains_key(id) {
+        state.park(id, ticket, until, None);
+        drop(state);
+        context.scheduler.earlier.notify_one();
+    }
+}
+
+/// Wakes what is parked when its time comes, until the host goes down.
+pub(crate) async fn keep_time(context: Arc<Context>) {
+    loop {
+        let next = context
+            .scheduler
+            .lock()
+            .sleepers
+            .first()
+            .map(|(at, _)| *at);
+        let time = async {
+            match next {
+                Some(at) => context.surroundings.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = time => {}
+            () = context.scheduler.earlier.notified() => continue,
+            () = context.shutdown.cancelled() => return,
+        }
+        {
+            let now = context.now();
+            let mut state = context.scheduler.lock();
+            while let Some((at, id)) = state.sleepers.first().cloned() {
+                if at > now {
+                    break;
+                }
+                state.sleepers.pop_first();
+                if let Some(Entry::Parked { ticket, lease, .. }) = state.entries.remove(&id) {
+                    state.enqueue(&id, &ticket, lease, now);
+                }
+            }
+        }
+        give_turns(&context);
+    }
+}
+
+/// Starts tasks for those whose turn it is.
+fn give_turns(context: &Arc<Context>) {
+    loop {
+        let (id, handle, lease) = {
+            let mut state = context.scheduler.lock();
+            let Some((ticket, id)) = state.queue.next(context.now()) else {
+                break;
+            };
+            let handle = Handle::new();
+            let active = Entry::Active {
+                handle: handle.clone(),
+                ticket,
+            };
+            let lease = match state.entries.insert(id.clone(), active) {
+                Some(Entry::Queued { lease } | Entry::Parked { lease, .. }) => lease,
+                Some(Entry::Active { .. }) | None => None,
+            };
+            (id, handle, lease)
+        };
+        let span = tracing::info_span!(parent: None, "deployment", deployment = %id);
+        let work = task(Arc::clone(context), id, handle, lease);
+        context.tasks.spawn(work.instrument(span));
+    }
+    context.scheduler.gauges();
+}
+
+async fn task(context: Arc<Context>, id: DeploymentId, handle: Handle, lease: Option<Lease>) {
+    let left = drive(&context, &id, &handle, lease).await;
+    context.scheduler.leave(&context, &id, left);
+    give_turns(&context);
+}
+
+impl Scheduler {
+    /// A task is over. What rang meanwhile gets another turn.
+    fn leave(&self, context: &Context, id: &DeploymentId, left: Left) {
+        let mut state = self.lock();
+        let Some(Entry::Active { handle, ticket }) = state.entries.remove(id) else {
+            return;
+        };
+        state.queue.release(&ticket);
+        let rung = handle.rung.load(Ordering::SeqCst);
+        match left {
+            Left::Shutdown => {}
+            Left::Idle if rung => state.enqueue(id, &ticket, None, context.now()),
+            Left::Idle => {}
+            Left::Until(_, lease) if rung => state.enqueue(id, &ticket, lease, context.now()),
+            Left::Until(until, lease) => {
+                state.park(id, ticket, until, lease);
+                drop(state);
+                self.earlier.notify_one();
+            }
+        }
+    }
+
+    fn gauges(&self) {
+        let state = self.lock();
+        metrics::gauge!(crate::metrics::ACTIVE).set(state.queue.under_way() as f64);
+        metrics::gauge!(crate::metrics::QUEUED).set(state.queue.waiting() as f64);
+        metrics::gauge!(crate::metrics::PARKED).set(state.sleepers.len() as f64);
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, id: &DeploymentId, ticket: &Ticket, lease: Option<Lease>, now: Timestamp) {
+        self.entries.insert(id.clone(), Entry::Queued { lease });
+        self.queue.push(ticket, now, id.clone());
+    }
+
+    fn park(&mut self, id: &DeploymentId, ticket: Ticket, until: Timestamp, lease: Option<Lease>) {
+        self.sleepers.insert((until, id.clone()));
+        let parked = Entry::Parked {
+            until,
+            ticket,
+            lease,
+        };
+        self.entries.insert(id.clone(), parked);
+    }
+}
