@@ -188,7 +188,12 @@ impl Driver {
     }
 
     /// A revision that never begins, because a later one wants it so.
-    async fn skip(&mut self, request: Request, revision: u64, later: u64) -> Result<(), Stop> {
+    async fn skip(
+        &mut self,
+        request: Request,
+        revision: u64,
+        later: u64,
+    ) -> Result<Option<Timestamp>, Stop> {
         let message = format!("revision {revision} was skipped for revision {later}");
         let event = self.event("superseded", revision, None, message);
         let mut batch = Batch::new();
@@ -197,7 +202,7 @@ impl Driver {
         self.record_event(&mut batch, event.clone());
         self.commit_taking(batch, request).await?;
         self.context.publish(&self.id, event);
-        Ok(())
+        Ok(None)
     }
 
     /// A new run for a revision: engines check their resources first.

@@ -32,10 +32,7 @@ impl Live {
     }
 
     /// With what the engines last said of operations that go on outside.
-    pub(crate) fn with_progress<'a>(
-        mut self,
-        of: impl Fn(&str) -> Option<&'a Progress>,
-    ) -> Self {
+    pub(crate) fn with_progress<'a>(mut self, of: impl Fn(&str) -> Option<&'a Progress>) -> Self {
         for (step, planned) in (0u32..).zip(&self.run.plan().steps) {
             let pending = matches!(
                 self.run.steps()[step as usize].state,

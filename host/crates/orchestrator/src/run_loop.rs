@@ -236,7 +236,11 @@ impl RunLoop {
             }
             if self.gone {
                 let going_down = driver.context.shutdown.is_cancelled();
-                return Err(if going_down { Stop::Shutdown } else { Stop::Fenced });
+                return Err(if going_down {
+                    Stop::Shutdown
+                } else {
+                    Stop::Fenced
+                });
             }
             if let Some(until) = self.only_waits(driver.context.now()) {
                 return Ok(Driven::Parked(until));

@@ -183,12 +183,7 @@ pub(crate) fn park(context: &Context, id: &DeploymentId, ticket: Ticket, until: 
 /// Wakes what is parked when its time comes, until the host goes down.
 pub(crate) async fn keep_time(context: Arc<Context>) {
     loop {
-        let next = context
-            .scheduler
-            .lock()
-            .sleepers
-            .first()
-            .map(|(at, _)| *at);
+        let next = context.scheduler.lock().sleepers.first().map(|(at, _)| *at);
         let time = async {
             match next {
                 Some(at) => context.surroundings.sleep_until(at).await,
@@ -280,7 +275,13 @@ impl Scheduler {
 }
 
 impl State {
-    fn enqueue(&mut self, id: &DeploymentId, ticket: &Ticket, lease: Option<Lease>, now: Timestamp) {
+    fn enqueue(
+        &mut self,
+        id: &DeploymentId,
+        ticket: &Ticket,
+        lease: Option<Lease>,
+        now: Timestamp,
+    ) {
         self.entries.insert(id.clone(), Entry::Queued { lease });
         self.queue.push(ticket, now, id.clone());
     }

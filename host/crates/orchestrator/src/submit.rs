@@ -159,14 +159,10 @@ pub(crate) async fn submit(
                 record.inbox.len()
             )));
         }
-<<<<<<< HEAD
-        record.inbox.push(Request::Apply {
+        record.ask(Request::Apply {
             revision,
             latest: spec.strategy.queued == Queued::Latest,
         });
-=======
-        record.ask(Request::Apply { revision });
->>>>>>> a0e70a5 (Turns for deployments and for calls, fair among composers; a run that only waits is parked; leases of workers)
 
         let mut batch = Batch::new();
         batch.guard(match &existing {

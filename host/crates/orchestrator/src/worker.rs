@@ -94,7 +94,10 @@ pub(crate) struct Worker {
 impl Worker {
     /// Registers a new worker. In a store that one process has for itself,
     /// whoever was registered before is dead.
-    pub(crate) async fn register(store: Arc<dyn Store>, now: Timestamp) -> Result<Self, StoreError> {
+    pub(crate) async fn register(
+        store: Arc<dyn Store>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let worker = Self {
             store,
             number: AtomicU64::new(NOBODY),
@@ -200,7 +203,8 @@ impl Worker {
                 }
                 Some(raw) => {
                     let lease: LeaseRecord = decode(&at, &raw)?;
-                    self.must_be_free(lease.worker, mine, now, &mut batch).await?;
+                    self.must_be_free(lease.worker, mine, now, &mut batch)
+                        .await?;
                     batch.guard(Guard::Equals(at.clone(), raw));
                     lease.token + 1
                 }

@@ -203,8 +203,7 @@ impl Slow {
         let (number, ticket, _) = best.cloned()?;
         self.waiting.retain(|(n, ..)| *n != number);
         self.turns += 1;
-        self.last
-            .insert(ticket.composer.clone(), (now, self.turns));
+        self.last.insert(ticket.composer.clone(), (now, self.turns));
         self.under_way.push(ticket);
         Some(number)
     }
@@ -235,13 +234,19 @@ fn moves() -> impl Strategy<Value = Move> {
         -3..4i32,
         prop::bool::weighted(0.2),
     )
-        .prop_map(|(composer, environment, engine, priority, background)| Ticket {
-            composer: ComposerId::new(composer).expect("a name"),
-            environment: EnvironmentName::new(environment).expect("a name"),
-            engine: Some(EngineId::new(engine).expect("a name")),
-            priority,
-            class: if background { Class::Background } else { Class::Work },
-        });
+        .prop_map(
+            |(composer, environment, engine, priority, background)| Ticket {
+                composer: ComposerId::new(composer).expect("a name"),
+                environment: EnvironmentName::new(environment).expect("a name"),
+                engine: Some(EngineId::new(engine).expect("a name")),
+                priority,
+                class: if background {
+                    Class::Background
+                } else {
+                    Class::Work
+                },
+            },
+        );
     prop_oneof![
         4 => ticket.prop_map(Move::Push),
         4 => Just(Move::Next),
