@@ -43,4 +43,5 @@ mod worker;
 
 pub use context::{Limits, Parts};
 pub use orchestrator::{Orchestrator, StartError};
+pub use scheduler::Occupancy;
 pub use surroundings::{RealSurroundings, Surroundings};

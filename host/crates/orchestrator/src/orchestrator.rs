@@ -11,7 +11,7 @@ use nestor_core::ports::StoreError;
 
 use crate::context::{Context, Parts};
 use crate::records::{DeploymentRecord, Request, RevisionRecord, StatusRecord, key};
-use crate::scheduler::keep_time;
+use crate::scheduler::{Occupancy, keep_time};
 use crate::service::{ListFilter, Rejection, RequestMeta};
 use crate::submit::{ask, internal};
 use crate::surroundings::rfc3339;
@@ -83,6 +83,13 @@ impl Orchestrator {
         } else {
             Ok(())
         }
+    }
+
+    /// How many deployments are worked on, wait for their turn, and only wait
+    /// for a time.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        self.context.scheduler.occupancy()
     }
 
     /// Accepts a deployment, or a new revision of one. Durable when it returns.

@@ -24,6 +24,17 @@ use crate::worker::Lease;
 /// One composer leaves a quarter of the places to the others.
 const SHARE: usize = 4;
 
+/// How many deployments have something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occupancy {
+    /// They are worked on.
+    pub active: usize,
+    /// They wait for their turn.
+    pub queued: usize,
+    /// They have nothing to do before some time.
+    pub parked: usize,
+}
+
 /// Entries and the queue of those that wait for their turn.
 pub(crate) struct Scheduler {
     state: Mutex<State>,
@@ -122,15 +133,14 @@ impl Scheduler {
         }
     }
 
-    /// Deployments that have a task or wait for one.
-    pub(crate) fn busy(&self) -> usize {
+    /// How many there are of each kind.
+    pub(crate) fn occupancy(&self) -> Occupancy {
         let state = self.lock();
-        state.queue.waiting() + state.queue.under_way()
-    }
-
-    /// Deployments that wait for a time.
-    pub(crate) fn parked(&self) -> usize {
-        self.lock().sleepers.len()
+        Occupancy {
+            active: state.queue.under_way(),
+            queued: state.queue.waiting(),
+            parked: state.sleepers.len(),
+        }
     }
 
     /// Whether it is worked on here, or will be.
@@ -267,10 +277,10 @@ impl Scheduler {
     }
 
     fn gauges(&self) {
-        let state = self.lock();
-        metrics::gauge!(crate::metrics::ACTIVE).set(state.queue.under_way() as f64);
-        metrics::gauge!(crate::metrics::QUEUED).set(state.queue.waiting() as f64);
-        metrics::gauge!(crate::metrics::PARKED).set(state.sleepers.len() as f64);
+        let now = self.occupancy();
+        metrics::gauge!(crate::metrics::ACTIVE).set(now.active as f64);
+        metrics::gauge!(crate::metrics::QUEUED).set(now.queued as f64);
+        metrics::gauge!(crate::metrics::PARKED).set(now.parked as f64);
     }
 }
 

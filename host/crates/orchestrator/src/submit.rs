@@ -249,11 +249,13 @@ pub(crate) async fn submit(
 
 /// Whether the host takes on another deployment.
 fn room(context: &Context) -> Result<(), Rejection> {
-    let (busy_now, parked) = (context.scheduler.busy(), context.scheduler.parked());
-    if busy_now >= context.limits.queue {
-        return Err(busy(format!("{busy_now} deployments wait or run already")));
+    let now = context.scheduler.occupancy();
+    let moving = now.active + now.queued;
+    if moving >= context.limits.queue {
+        return Err(busy(format!("{moving} deployments wait or run already")));
     }
-    if parked >= context.limits.parked {
+    if now.parked >= context.limits.parked {
+        let parked = now.parked;
         return Err(busy(format!(
             "{parked} deployments wait for something outside already"
         )));

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -27,11 +27,16 @@ use nestor_testkit::{FakeEngines, MemoryCatalog, MemoryDelivery};
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Clock {
     since_start: Arc<AtomicU64>,
+    held: Arc<AtomicBool>,
 }
 
 impl Clock {
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::from_millis(self.since_start.load(Ordering::SeqCst))
+    }
+    /// It does not jump any more, or does again.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::SeqCst);
     }
     pub(crate) fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).expect("a short test");
@@ -53,6 +58,9 @@ impl Surroundings for Clock {
         Box::pin(async move {
             // What can happen at once happens first.
             tokio::time::sleep(Duration::from_millis(1)).await;
+            while clock.held.load(Ordering::SeqCst) && clock.now() < at {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             clock
                 .since_start
                 .fetch_max(at.0.saturating_sub(START), Ordering::SeqCst);
@@ -69,6 +77,7 @@ pub(crate) struct World {
     pub(crate) delivery: Arc<MemoryDelivery>,
     pub(crate) clock: Clock,
     pub(crate) environments: Environments,
+    pub(crate) limits: Limits,
 }
 
 impl World {
@@ -97,6 +106,7 @@ impl World {
             delivery: Arc::new(MemoryDelivery::new()),
             clock: Clock::default(),
             environments: Environments::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -108,7 +118,7 @@ impl World {
             catalog: self.catalog.clone(),
             delivery: self.delivery.clone(),
             surroundings: Arc::new(self.clock.clone()),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
             environments: self.environments.clone(),
         };
         Orchestrator::start(parts).await.expect("starts")
@@ -161,6 +171,17 @@ pub(crate) fn resource<'a>(view: &'a DeploymentView, name: &str) -> &'a Resource
         .iter()
         .find(|r| r.name == name)
         .expect("a resource of that name")
+}
+
+/// Waits until something holds; fails after some seconds.
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..5_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("never: {what}");
 }
 
 pub(crate) fn assert_status(view: &DeploymentView, status: DeploymentStatus) {
