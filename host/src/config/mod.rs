@@ -83,7 +83,7 @@ mod tests {
         check(
             "engines:\n  terraform:\n    paralelism: 10\n    enabled: ja\n    workspace_prefix: ${NOPE}\n    timeout: 300s\n  Helm:\n    enabled: true\ncatalogue: {}\n",
             expect![[r#"
-                nestor.yaml:3: engines.terraform: there is no key "paralelism" here; did you mean "parallelism"? (known: enabled, endpoint, timeout, backend, parallelism, workspace_prefix, component, grants, settings, tool)
+                nestor.yaml:3: engines.terraform: there is no key "paralelism" here; did you mean "parallelism"? (known: enabled, endpoint, timeout, backend, parallelism, workspace_prefix, component, grants, settings, tool, concurrency)
                 nestor.yaml:4: engines.terraform.enabled: must be true or false, not a text
                 nestor.yaml:5: engines.terraform.workspace_prefix: needs the environment variable NOPE, which is not set; set it, or write ${NOPE:-default}
                 nestor.yaml:6: engines.terraform.timeout: the engine terraform has no timeout in this version; give the deployment or the resource a `policy.timeout`

@@ -34,6 +34,8 @@ pub(crate) struct EngineConfig {
     pub(crate) settings: Value,
     /// The program behind the engine's tool.
     pub(crate) tool: Option<PathBuf>,
+    /// Calls to it under way at once; none: as many as the host makes.
+    pub(crate) concurrency: Option<usize>,
 }
 
 /// Where definitions come from.
@@ -91,6 +93,8 @@ pub(crate) struct ServerConfig {
     /// Deployments that wait or run at once.
     pub(crate) max_queue: Option<usize>,
     /// Engine calls at once.
+    /// Deployments that are worked on at once.
+    pub(crate) max_runs: Option<usize>,
     pub(crate) max_calls: Option<u32>,
 }
 
@@ -144,6 +148,7 @@ impl Default for Config {
                 max_requests: None,
                 max_streams: None,
                 max_queue: None,
+                max_runs: None,
                 max_calls: None,
             },
             telemetry: TelemetryConfig {

@@ -39,6 +39,7 @@ const ENGINE: &[&str] = &[
     "grants",
     "settings",
     "tool",
+    "concurrency",
 ];
 const CATALOG: &[&str] = &["endpoint", "directory", "cache"];
 const CACHE: &[&str] = &["enabled", "ttl", "redis_url"];
@@ -54,6 +55,7 @@ const SERVER: &[&str] = &[
     "max_requests",
     "max_streams",
     "max_queue",
+    "max_runs",
     "max_calls",
 ];
 const TELEMETRY: &[&str] = &["log", "format", "otlp"];
@@ -198,6 +200,13 @@ fn engine(
         }
     });
     let tool = section.read("tool", problems, |node| paths.file(node));
+    let concurrency = section.read("concurrency", problems, |node| {
+        let max = u64::from(nestor_engine::MAX_CALLS);
+        match node.whole()? {
+            calls @ 1.. if calls <= max => usize::try_from(calls).map_err(|e| e.to_string()),
+            _ => Err(format!("must be 1 to {max}")),
+        }
+    });
     if let Some(entry) = section.get("tool")
         && id.as_str() != "terraform"
     {
@@ -228,6 +237,7 @@ fn engine(
             grants,
             settings,
             tool,
+            concurrency,
         },
     ))
 }
@@ -473,6 +483,7 @@ fn server(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> ServerConfi
     server.max_requests = small(count("max_requests", 100_000));
     server.max_streams = small(count("max_streams", 100_000));
     server.max_queue = small(count("max_queue", 10_000_000));
+    server.max_runs = small(count("max_runs", 100_000));
     server.max_calls =
         count("max_calls", nestor_engine::MAX_CALLS.into()).and_then(|n| u32::try_from(n).ok());
     if let Some(listen) = section.read("listen", problems, |node| listen(node.text()?)) {

@@ -43,6 +43,24 @@ pub(crate) fn run(args: ServeArgs) -> Result<Code, Failure> {
     runtime.block_on(serve(config, begun))
 }
 
+fn orchestrator_limits(config: &Config) -> nestor_orchestrator::Limits {
+    let default = nestor_orchestrator::Limits::default();
+    let calls = config.server.max_calls;
+    nestor_orchestrator::Limits {
+        queue: config.server.max_queue.unwrap_or(default.queue),
+        runs: config.server.max_runs.unwrap_or(default.runs),
+        calls: calls
+            .and_then(|calls| usize::try_from(calls).ok())
+            .unwrap_or(default.calls),
+        engines: config
+            .engines
+            .iter()
+            .filter_map(|(id, engine)| Some((id.clone(), engine.concurrency?)))
+            .collect(),
+        ..default
+    }
+}
+
 /// The config with what the command line says over it.
 fn configured(args: ServeArgs) -> Result<Config, Failure> {
     let mut config = match &args.config {
@@ -91,10 +109,7 @@ async fn serve(config: Config, begun: Instant) -> Result<Code, Failure> {
             .map_err(|e| Failure::local(e.to_string()))?
             .map_err(Failure::local)?
     };
-    let mut limits = nestor_orchestrator::Limits::default();
-    if let Some(queue) = config.server.max_queue {
-        limits.queue = queue;
-    }
+    let limits = orchestrator_limits(&config);
     let orchestrator = Orchestrator::start(nestor_orchestrator::Parts {
         store: Arc::clone(&store),
         engines: Arc::clone(&engines) as Arc<dyn nestor_core::ports::Engines>,

@@ -265,7 +265,11 @@ async fn two_workers_on_one_store_never_run_one_operation_twice() {
             config += 1;
             let mut body = single(&format!("d{number}"), "team", "app");
             body["resources"][0]["config"] = json!({ "v": config });
-            let host = if (round + number) % 2 == 0 { &first } else { &second };
+            let host = if (round + number) % 2 == 0 {
+                &first
+            } else {
+                &second
+            };
             post(host, &body).await;
         }
     }
@@ -277,9 +281,16 @@ async fn two_workers_on_one_store_never_run_one_operation_twice() {
         })
         .await;
     }
-    assert!(world.engines.overlaps().is_empty(), "{:?}", world.engines.overlaps());
+    assert!(
+        world.engines.overlaps().is_empty(),
+        "{:?}",
+        world.engines.overlaps()
+    );
     for number in 0..10 {
-        let existing = world.engines.existing(&format!("d{number}"), "app").expect("there");
+        let existing = world
+            .engines
+            .existing(&format!("d{number}"), "app")
+            .expect("there");
         assert_eq!(existing.config["v"], json!(21 + number));
         assert!(existing.effects <= 3, "{existing:?}");
     }
@@ -310,6 +321,12 @@ async fn what_a_dead_worker_left_is_taken_over_and_its_late_answer_is_refused() 
     world.engines.release("app");
     tokio::time::sleep(Duration::from_millis(50)).await;
     let after = second.get("web").await.expect("there");
-    assert_eq!((after.status, &after.updated_at), (before.status, &before.updated_at));
-    assert_eq!(world.engines.existing("web", "app").expect("there").effects, 1);
+    assert_eq!(
+        (after.status, &after.updated_at),
+        (before.status, &before.updated_at)
+    );
+    assert_eq!(
+        world.engines.existing("web", "app").expect("there").effects,
+        1
+    );
 }
