@@ -225,11 +225,11 @@ impl RunLoop {
         loop {
             self.advance(driver).await?;
             if let Some(outcome) = self.run.outcome() {
-                return Ok(Driven::Ended(outcome));
+                return self.last_calls(driver, outcome).await;
             }
             self.look_into_inbox(driver).await?;
             if let Some(outcome) = self.run.outcome() {
-                return Ok(Driven::Ended(outcome));
+                return self.last_calls(driver, outcome).await;
             }
             if driver.context.shutdown.is_cancelled() && self.calling.is_empty() {
                 return Err(Stop::Shutdown);
@@ -261,6 +261,20 @@ impl RunLoop {
         (*until >= now.plus_millis(PARK_MS)).then_some(*until)
     }
 
+    /// A run can end while an operation that it gave up is being looked at.
+    /// The next operation on that resource begins after the look is back, and
+    /// knows what it found. Calls have a limit of time, so this ends.
+    async fn last_calls(&mut self, driver: &mut Driver, outcome: Outcome) -> Result<Driven, Stop> {
+        while !self.calling.is_empty() && !self.gone {
+            let Some(finished) = self.receiver.recv().await else {
+                break;
+            };
+            self.reports.push_back(finished);
+            self.advance(driver).await?;
+        }
+        Ok(Driven::Ended(outcome))
+    }
+
     /// Works off what came in, commit by commit.
     async fn advance(&mut self, driver: &mut Driver) -> Result<(), Stop> {
         while let Some(step) = self.polls.pop_front() {
@@ -287,7 +301,7 @@ impl RunLoop {
                     }
                 }
             }
-            if turn.journal.is_empty() {
+            if turn.journal.is_empty() && turn.batch.writes.is_empty() {
                 return Ok(());
             }
             self.commit(driver, turn).await?;
@@ -347,11 +361,13 @@ impl RunLoop {
             mut events,
             calls,
         } = turn;
-        batch.put(
-            key::journal_entry(&driver.id, self.record.number, self.entries),
-            encode(&journal),
-        );
-        self.entries += 1;
+        if !journal.is_empty() {
+            batch.put(
+                key::journal_entry(&driver.id, self.record.number, self.entries),
+                encode(&journal),
+            );
+            self.entries += 1;
+        }
         let (new_status, phase) = status::of_run(self.record.kind, &self.run);
         let changed = (new_status, phase) != (driver.status.status, driver.status.phase);
         driver.status.active = self.run.outcome().is_none();

@@ -439,9 +439,6 @@ impl Run {
     fn done(&mut self, step: u32, changed: bool, effects: &mut Vec<Effect>) {
         let direction = self.steps[step as usize].direction;
         self.steps[step as usize].state = StepState::Done { changed };
-        if direction == Direction::Forward && !changed {
-            self.steps[step as usize].touched = false;
-        }
         self.open -= 1;
         let moving = self.moving(direction);
         for next in self.waiting_for(step, direction) {

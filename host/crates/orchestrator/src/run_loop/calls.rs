@@ -146,8 +146,7 @@ impl RunLoop {
             StepState::Running | StepState::Pending { .. } | StepState::Unsettled { .. }
         );
         if !awaited || state.direction != direction {
-            // The run turned around meanwhile; what the operation did, or will
-            // do, is being undone.
+            self.late(driver, target, report, batch);
             return None;
         }
         let name = target.record().name.clone();
@@ -188,6 +187,26 @@ impl RunLoop {
                 }
             }
         })
+    }
+
+    /// A call that was under way when the run turned around or ended. Nobody
+    /// waits for its step any more, but whoever undoes or repeats the operation
+    /// is told what the engine knew last. Nothing began for the resource since.
+    fn late(&mut self, driver: &Driver, target: Target, report: Report, batch: &mut Batch) {
+        let name = target.record().name.clone();
+        match report {
+            Report::Settled(settlement) => self.settled(driver, target, settlement, batch),
+            Report::Pending(pending) => {
+                if let Some(record) = self.resources.get_mut(&name) {
+                    record.state = pending.state;
+                    batch.put(key::resource(&driver.id, &name), encode(record));
+                }
+            }
+            Report::NotBegun => {}
+            Report::Failed(error) => {
+                tracing::info!(resource = %name, kind = error.kind(), %error, "call failed when nobody waited for it any more");
+            }
+        }
     }
 
     fn settled(

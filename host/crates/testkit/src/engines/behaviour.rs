@@ -30,6 +30,8 @@ pub enum Hang {
     BeforeEffect,
     /// The world has changed, but the caller does not know.
     AfterEffect,
+    /// In `observe`, before it looks.
+    Looking,
 }
 
 impl Behaviour {
@@ -114,7 +116,7 @@ impl Behaviour {
         self
     }
 
-    /// An apply or destroy does not answer before it is released.
+    /// An apply or destroy, or `observe`, does not answer before it is released.
     #[must_use]
     pub fn hang(mut self, at: Hang) -> Self {
         self.hang = Some(at);

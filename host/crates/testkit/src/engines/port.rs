@@ -84,7 +84,12 @@ impl FakeEngines {
                 Err(EngineError::Unsupported("render".into()))
             }
             Function::Render => Ok(Reply::Rendered(rendered(now))),
-            Function::Observe => self.state().observe(now).map(Reply::Outcome),
+            Function::Observe => {
+                if now.behaviour.hang == Some(Hang::Looking) {
+                    self.hang(now.call.request.name.as_str()).await;
+                }
+                self.state().observe(now).map(Reply::Outcome)
+            }
             Function::Apply | Function::Destroy => {
                 observer.progress(Some(0), function.as_str());
                 let outcome = self.change(now).await?;
@@ -280,6 +285,7 @@ impl<'a> Running<'a> {
             attempt: context.attempt,
             purpose: context.purpose,
             config: now.call.request.config.clone(),
+            prior_state: now.call.request.prior.as_ref().map(|p| p.state.clone()),
             answer: None,
         });
         // Looking (validate, plan) may overlap; changing may not.

@@ -26,6 +26,8 @@ pub struct Call {
     pub purpose: Purpose,
     /// With which config.
     pub config: Value,
+    /// With which state of what is there already; none when nothing was known.
+    pub prior_state: Option<Value>,
     /// How it ended; none while it runs, or when the caller gave it up.
     pub answer: Option<Answer>,
 }
