@@ -194,10 +194,19 @@ impl Orchestrator {
             return Ok(accepted(&id, &status, DeploymentStatus::Deleted));
         }
         ask(&self.context, &id, Request::Delete).await?;
-        let next = if status.active {
-            DeploymentStatus::Cancelling
-        } else {
-            DeploymentStatus::Deleting
+        let next = match status.status {
+            DeploymentStatus::Pending
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::Cancelling => DeploymentStatus::Cancelling,
+            DeploymentStatus::RollingBack => DeploymentStatus::RollingBack,
+            DeploymentStatus::AwaitingApproval
+            | DeploymentStatus::Ready
+            | DeploymentStatus::Failed
+            | DeploymentStatus::RolledBack
+            | DeploymentStatus::Cancelled
+            | DeploymentStatus::Deleting
+            | DeploymentStatus::Deleted
+            | DeploymentStatus::Stuck => DeploymentStatus::Deleting,
         };
         Ok(accepted(&id, &status, next))
     }
@@ -226,7 +235,12 @@ impl Orchestrator {
         }
         tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "cancellation asked for");
         ask(&self.context, &id, Request::Cancel).await?;
-        Ok(accepted(&id, &status, DeploymentStatus::Cancelling))
+        let next = match status.status {
+            // On its way back already.
+            DeploymentStatus::RollingBack => DeploymentStatus::RollingBack,
+            _ => DeploymentStatus::Cancelling,
+        };
+        Ok(accepted(&id, &status, next))
     }
 
     /// Goes on from what failed.

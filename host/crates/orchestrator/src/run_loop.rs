@@ -222,6 +222,8 @@ impl RunLoop {
     pub(crate) async fn drive(&mut self, driver: &mut Driver) -> Result<Driven, Stop> {
         // What came due while the run was parked.
         self.fire(driver.context.now());
+        // Cancelled before it begins, it begins nothing.
+        self.look_into_inbox(driver).await?;
         loop {
             self.advance(driver).await?;
             if let Some(outcome) = self.run.outcome() {
