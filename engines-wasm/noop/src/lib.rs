@@ -11,8 +11,8 @@ use nestor_sdk::{
 };
 use serde::Deserialize;
 
-/// How long the host waits between polls of a `pending` operation: short, so
-/// that tests are.
+/// How long the host waits between polls of a `pending` operation unless a test
+/// asks for something else: short, so that tests are.
 const POLL: Duration = Duration::from_millis(20);
 
 /// What a test asks for; nothing by default.
@@ -29,6 +29,8 @@ pub struct Behaviour {
     transient: u32,
     /// `apply` answers pending, and so do so many calls of `observe`.
     pending: u32,
+    /// Milliseconds from a pending answer to the next look.
+    poll_ms: Option<u64>,
     /// `apply` takes so long.
     sleep_ms: u64,
     /// `apply` panics.
@@ -104,7 +106,7 @@ impl Engine for Noop {
         }
         match behaviour.pending {
             0 => Ok(settled(request)),
-            polls => Ok(pending(polls, polls)),
+            polls => Ok(pending(polls, &behaviour)),
         }
     }
 
@@ -121,7 +123,7 @@ impl Engine for Noop {
             Some(0 | 1) => Ok(settled(request)),
             Some(left) => Ok(pending(
                 u32::try_from(left - 1).unwrap_or(u32::MAX),
-                behaviour.pending,
+                &behaviour,
             )),
             None if behaviour.count && host.store_get(&applied(&request.context))?.is_some() => {
                 Ok(settled(request))
@@ -174,9 +176,11 @@ fn applied(context: &Context) -> String {
     format!("applied/{}", context.operation_id)
 }
 
-fn pending(left: u32, of: u32) -> Outcome {
+fn pending(left: u32, behaviour: &Behaviour) -> Outcome {
+    let of = behaviour.pending;
     let percent = 100 - 100 * left.min(of) / of.max(1);
-    Pending::new(POLL, format!("{left} polls left"))
+    let poll = behaviour.poll_ms.map_or(POLL, Duration::from_millis);
+    Pending::new(poll, format!("{left} polls left"))
         .percent(u8::try_from(percent).unwrap_or(100))
         .state(json!({"polls_left": left}))
         .wait()

@@ -1,5 +1,7 @@
 //! What tests may rely on.
 
+use std::time::Duration;
+
 use nestor_sdk::testing::FakeHost;
 use nestor_sdk::{Action, Engine, Error, JsonType, Outcome, Prior, Purpose, Request, Value, json};
 use noop::Noop;
@@ -74,6 +76,12 @@ fn a_pending_operation_ends_after_so_many_polls() {
         outcome = Noop.observe(&host, &request).expect("observed");
     }
     assert_eq!(seen, [Some(0), Some(50)]);
+    let patient = json!({"noop": {"pending": 1, "poll_ms": 3_600_000}});
+    let outcome = Noop.apply(&host, &Request::for_test("a", patient));
+    let Ok(Outcome::Pending(pending)) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(pending.poll_after, Duration::from_secs(3_600));
 }
 
 #[test]

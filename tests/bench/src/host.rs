@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -34,6 +34,37 @@ pub(crate) fn program(bench: &Bench) -> Result<PathBuf, String> {
     } else {
         Err("not measured: no target/debug/nestor; run `make build`".into())
     }
+}
+
+/// The config of a host with the noop engine and a definition for it,
+/// `nothing:1.0.0`, or why there is none.
+pub(crate) fn noop(bench: &Bench, folder: &Path) -> anyhow::Result<Result<PathBuf, String>> {
+    let noop = bench.target().join("engines/noop.wasm");
+    if !noop.is_file() {
+        return Ok(Err(
+            "not measured: no target/engines/noop.wasm; run `make engines`".into(),
+        ));
+    }
+    let definition = folder.join("catalog/nothing");
+    std::fs::create_dir_all(&definition)?;
+    let text = "name: nothing\nversion: 1.0.0\nconfig: {type: object}\noutputs: {value: string}\ndelivery: direct\nengines: [noop]\nnoop: {}\n";
+    std::fs::write(definition.join("definition.yaml"), text)?;
+    let engines = folder.join("engines");
+    std::fs::create_dir_all(&engines)?;
+    // Without an engine.toml it asks for nothing, and needs nothing here.
+    std::fs::copy(noop, engines.join("noop.wasm"))?;
+    let config = folder.join("nestor.yaml");
+    let settings = json!({
+        "catalog": { "directory": folder.join("catalog") },
+        "server": {
+            "cache_dir": bench.target().join("bench-cache/host"),
+            "engines_dir": engines,
+            // What is measured is speed; how much may wait is policy.
+            "max_queue": 1_000_000
+        }
+    });
+    std::fs::write(&config, settings.to_string())?;
+    Ok(Ok(config))
 }
 
 impl Host {
@@ -125,6 +156,57 @@ impl Host {
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .context("VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+    }
+
+    /// Processor time used so far.
+    fn used(&self) -> anyhow::Result<Duration> {
+        // Linux counts in hundredths of a second wherever it runs today.
+        const TICK: Duration = Duration::from_millis(10);
+        let id = self.child.id().context("nestor has ended")?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // After the name, which is in brackets: user and system time are the
+        // 12th and the 13th.
+        let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks = ticks.map(str::parse::<u32>).sum::<Result<u32, _>>()?;
+        Ok(TICK * ticks)
+    }
+
+    /// Waits until the host does nothing any more.
+    pub(crate) async fn rest(&self) -> anyhow::Result<()> {
+        const LOOK: Duration = Duration::from_secs(1);
+        const HARDLY: Duration = Duration::from_millis(50);
+        let began = Instant::now();
+        let mut before = self.used()?;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = self.used()?;
+            if now - before < HARDLY {
+                return Ok(());
+            }
+            anyhow::ensure!(began.elapsed() < PATIENCE, "the host does not come to rest");
+            before = now;
+        }
+    }
+
+    /// A POST of a deployment.
+    pub(crate) async fn post(&self, body: String) -> anyhow::Result<()> {
+        let url = format!("{}/api/v1/deployments", self.base);
+        let request = self
+            .client
+            .post(url)
+            .header("content-type", "application/json");
+        let answer = request.body(body).send().await?;
+        let status = answer.status();
+        anyhow::ensure!(status.as_u16() == 202, "{status}: {}", answer.text().await?);
+        Ok(())
+    }
+
+    /// The events of a deployment, once it has settled.
+    pub(crate) async fn settled(&self, id: &str) -> anyhow::Result<String> {
+        let url = format!("{}/api/v1/deployments/{id}/events", self.base);
+        let answer = self.client.get(url).send().await?.error_for_status()?;
+        Ok(answer.text().await?)
     }
 
     /// Ends it as an operator does.

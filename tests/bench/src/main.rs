@@ -10,7 +10,11 @@
 //! | [`stats`] | medians and percentiles |
 //! | [`engines`] | an engine host with the built components |
 //! | [`host`] | the real binary as a process |
+//! | [`coordinator`] | the coordinator with an engine that does nothing |
+//! | [`copies`] | many deployments in a store, from one |
 
+mod coordinator;
+mod copies;
 mod engines;
 mod host;
 mod machine;

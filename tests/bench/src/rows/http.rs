@@ -1,6 +1,5 @@
 //! Deployments accepted over HTTP, each durable before its answer.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::host::{Host, program};
+use crate::host::{Host, noop, program};
 use crate::machine::syncs_per_second;
 use crate::row::{Bench, Line, Row, short};
 
@@ -34,17 +33,15 @@ impl Row for Http {
             Ok(program) => program,
             Err(why) => return Ok(vec![Line::missing(self.about(), &why)]),
         };
-        let noop = bench.target().join("engines/noop.wasm");
-        if !noop.is_file() {
-            let why = "not measured: no target/engines/noop.wasm; run `make engines`";
-            return Ok(vec![Line::missing(self.about(), why)]);
-        }
         let mut lines = Vec::new();
         for clients in [1, CLIENTS] {
             let (mut rates, mut syncs, mut finished) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..bench.runs(3) {
                 let folder = bench.folder("http-")?;
-                let config = configured(bench, &folder, &noop)?;
+                let config = match noop(bench, &folder)? {
+                    Ok(config) => config,
+                    Err(why) => return Ok(vec![Line::missing(self.about(), &why)]),
+                };
                 let host = Host::start(&program, &folder.join("data"), &config).await?;
                 let before = syncs_per_second(&folder, Duration::from_secs(1))?;
                 let (accepted, done) = post(&host, clients).await?;
@@ -71,30 +68,6 @@ impl Row for Http {
         }
         Ok(lines)
     }
-}
-
-/// A host with the noop engine, and a definition for it.
-fn configured(bench: &Bench, folder: &Path, noop: &Path) -> anyhow::Result<PathBuf> {
-    let definition = folder.join("catalog/nothing");
-    std::fs::create_dir_all(&definition)?;
-    let text = "name: nothing\nversion: 1.0.0\nconfig: {value: string}\noutputs: {value: string}\ndelivery: direct\nengines: [noop]\nnoop: {}\n";
-    std::fs::write(definition.join("definition.yaml"), text)?;
-    let engines = folder.join("engines");
-    std::fs::create_dir_all(&engines)?;
-    // Without an engine.toml it asks for nothing, and needs nothing here.
-    std::fs::copy(noop, engines.join("noop.wasm"))?;
-    let config = folder.join("nestor.yaml");
-    let settings = json!({
-        "catalog": { "directory": folder.join("catalog") },
-        "server": {
-            "cache_dir": bench.target().join("bench-cache/host"),
-            "engines_dir": engines,
-            // What is measured is taking in; how much may wait is policy.
-            "max_queue": 1_000_000
-        }
-    });
-    std::fs::write(&config, settings.to_string())?;
-    Ok(config)
 }
 
 /// Accepted and finished deployments per second.
