@@ -73,6 +73,12 @@ impl Live {
         entry.clone()
     }
 
+    /// Puts a message in the place of the last one, which it answers.
+    pub(crate) fn say(&mut self, step: u32, message: String) -> String {
+        let entry = self.progress.entry(step).or_default();
+        std::mem::replace(&mut entry.message, message)
+    }
+
     pub(crate) fn forget_progress(&mut self, step: u32) {
         self.progress.remove(&step);
     }

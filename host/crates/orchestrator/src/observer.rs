@@ -1,6 +1,7 @@
 //! Hears a call's log lines and progress and passes them on.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use serde_json::{Value, json};
 
@@ -32,6 +33,26 @@ impl Observer {
             step,
             resource,
         }
+    }
+
+    /// Says what a call waits for, while `waits` goes on.
+    pub(crate) async fn while_waiting<T>(
+        &self,
+        message: &str,
+        waits: impl Future<Output = T>,
+    ) -> T {
+        let mut waits = std::pin::pin!(waits);
+        if let Poll::Ready(done) = futures::poll!(waits.as_mut()) {
+            return done;
+        }
+        let say = |message: String| {
+            self.handle
+                .live(|live| live.as_mut().map(|live| live.say(self.step, message)))
+        };
+        let before = say(message.to_owned()).unwrap_or_default();
+        let done = waits.await;
+        say(before);
+        done
     }
 
     fn publish(&self, kind: &str, message: &str, data: Value) {

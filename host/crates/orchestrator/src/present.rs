@@ -16,8 +16,8 @@ use crate::records::{
 use crate::status;
 use crate::surroundings::rfc3339;
 use crate::view::{
-    DeliveryView, DeploymentSummary, DeploymentView, GraphEdge, GraphNode, GraphView,
-    ResourceStatus, ResourceView,
+    DeliveryView, DeploymentStatus, DeploymentSummary, DeploymentView, GraphEdge, GraphNode,
+    GraphView, ResourceStatus, ResourceView,
 };
 
 /// What stands in the place of a sensitive value.
@@ -126,7 +126,11 @@ pub(crate) async fn deployment(
         revision: status.revision,
         composer: record.composer.to_string(),
         environment: record.environment.to_string(),
-        reason: status.reason.clone(),
+        reason: status.reason.clone().or_else(|| {
+            let queued = status.status == DeploymentStatus::Pending;
+            let others = context.scheduler.queued_with(id).filter(|_| queued)?;
+            Some(format!("waits for its turn, as {others} others do"))
+        }),
         progress: format!("{progress}%"),
         resources: resource_views(revision.as_ref(), resources, live.as_ref()),
         warnings: revision

@@ -143,6 +143,15 @@ impl Scheduler {
         }
     }
 
+    /// How many others wait for their turn beside this one; none when it does not.
+    pub(crate) fn queued_with(&self, id: &DeploymentId) -> Option<usize> {
+        let state = self.lock();
+        match state.entries.get(id) {
+            Some(Entry::Queued { .. }) => Some(state.queue.waiting().saturating_sub(1)),
+            Some(Entry::Active { .. } | Entry::Parked { .. }) | None => None,
+        }
+    }
+
     /// Whether it is worked on here, or will be.
     pub(crate) fn knows(&self, id: &DeploymentId) -> bool {
         self.lock().entries.contains_key(id)

@@ -89,6 +89,9 @@ async fn a_higher_priority_goes_first() {
         post(&host, &body).await;
     }
     assert_eq!(host.occupancy(), occupancy(1, 4, 0));
+    let low = host.get("low").await.expect("there");
+    let reason = low.reason.expect("why it has not begun");
+    assert_eq!(reason, "waits for its turn, as 3 others do");
     world.engines.release("blocker");
     for id in ["low", "normal", "high", "urgent"] {
         settle(&host, id).await;
@@ -127,6 +130,31 @@ async fn an_environment_and_an_engine_have_bounds_of_their_own() {
     let fake = EngineId::new("fake").expect("a name");
     world.limits.engines.insert(fake, 3);
     assert_eq!(most(world).await, 3);
+}
+
+#[tokio::test]
+async fn an_operation_says_that_it_waits_for_a_turn() {
+    let mut world = World::new();
+    world.limits.calls = 1;
+    let hang = Behaviour::default().hang(Hang::BeforeEffect);
+    world.engines.script("app", hang);
+    let host = world.host().await;
+    let two = common::web(&[
+        ("app", "app:1.0.0", json!({})),
+        ("other", "app:1.0.0", json!({})),
+    ]);
+    post(&host, &two).await;
+    world.engines.wait_for_call(Function::Apply, "app").await;
+    until("it says so", async || {
+        let view = host.get("web").await.expect("there");
+        let reason = resource(&view, "other").reason.clone().unwrap_or_default();
+        reason.starts_with("waits for a turn")
+    })
+    .await;
+    world.engines.release("app");
+    let view = settle(&host, "web").await;
+    assert_status(&view, DeploymentStatus::Ready);
+    assert_eq!(resource(&view, "other").reason, None);
 }
 
 /// A claim that takes an hour, looked at every twenty minutes.

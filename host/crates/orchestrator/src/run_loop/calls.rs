@@ -24,6 +24,9 @@ const MIN_POLL_MS: u64 = 50;
 /// Nobody wants to hear later than this that something is ready.
 const MAX_POLL_MS: u64 = 600_000;
 
+/// Why an operation that may begin has not.
+const WAITS_FOR_TURN: &str = "waits for a turn: as many calls are under way as the host, the engine or the environment may have";
+
 /// A call that came back. The channel is unbounded because calls under way are.
 pub(super) struct Finished {
     step: u32,
@@ -254,10 +257,13 @@ async fn perform(
         Purpose::Destroy => "destroy",
         Purpose::Inspect => "inspect",
     };
-    let slot = tokio::select! {
-        slot = context.slots.acquire(&job.ticket) => Some(slot),
-        () = context.shutdown.cancelled() => None,
+    let turn = async {
+        tokio::select! {
+            slot = context.slots.acquire(&job.ticket) => Some(slot),
+            () = context.shutdown.cancelled() => None,
+        }
     };
+    let slot = observer.while_waiting(WAITS_FOR_TURN, turn).await;
     let began = std::time::Instant::now();
     // A worker whose leases ran out must begin nothing: others may have.
     let report = if slot.is_some() && context.worker.alive(context.now()) {
