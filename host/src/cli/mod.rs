@@ -60,7 +60,7 @@ enum Command {
     Serve(ServeArgs),
     /// Deploy what a file says, or change a deployment to it
     Apply(apply::ApplyArgs),
-    /// Show what applying a file would change
+    /// Show what applying a file, or a deployment again, would change
     Plan(plan::PlanArgs),
     /// Show a deployment, or list all
     Get(get::GetArgs),
@@ -270,6 +270,7 @@ mod tests {
             "watch web-app",
             "delete web-app --wait",
             "plan -f a.yaml",
+            "plan web-app -o json",
             "graph web-app -o dot",
             "engines list",
             "engines get helm -o json",
@@ -293,6 +294,8 @@ mod tests {
             "",
             "apply",
             "apply -f a --timeout 5m",
+            "plan",
+            "plan web-app -f a.yaml",
             "get a b",
             "get -o xml",
             "serve --listen nowhere",

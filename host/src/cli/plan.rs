@@ -4,7 +4,9 @@ use clap::Args;
 use nestor_client::{Change, Client, Plan, PlannedChange};
 use serde_json::Value;
 
-use super::file::{DeploymentFile, FileArgs};
+use std::path::PathBuf;
+
+use super::file::DeploymentFile;
 use super::out::{Colour, one_line};
 use super::{Code, Failure, Format, Out, OutputArgs};
 
@@ -15,8 +17,13 @@ const MAX_VALUE: usize = 120;
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    #[command(flatten)]
-    file: FileArgs,
+    /// A deployment whose latest revision is planned again: what applying it
+    /// once more would change, when definitions have changed since
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    id: Option<String>,
+    /// The deployment, as JSON or YAML; - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -28,11 +35,14 @@ impl PlanArgs {
 }
 
 pub(crate) async fn run(args: &PlanArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
-    let file = DeploymentFile::read(&args.file.file)?;
-    let plan = client
-        .plan(file.body.clone())
-        .await
-        .map_err(|e| file.explain(e))?;
+    let plan = match (&args.file, &args.id) {
+        (Some(file), _) => {
+            let file = DeploymentFile::read(file)?;
+            let plan = client.plan(file.body.clone()).await;
+            plan.map_err(|e| file.explain(e))?
+        }
+        (None, id) => client.plan_again(id.as_deref().unwrap_or_default()).await?,
+    };
     out.answer(&plan.raw, |out| show(&plan, out))?;
     Ok(Code::Done)
 }

@@ -145,6 +145,16 @@ impl Client {
         self.json(request, &url, SLOW_ANSWER).await
     }
 
+    /// What applying the latest revision of a deployment again would change.
+    ///
+    /// # Errors
+    /// The server's problem, or the connection's.
+    pub async fn plan_again(&self, id: &str) -> Result<Reply<Plan>, ClientError> {
+        let url = self.url(&["api", "v1", "deployments", id, "plan"]);
+        self.json(self.http.post(url.clone()), &url, SLOW_ANSWER)
+            .await
+    }
+
     /// One deployment.
     ///
     /// # Errors

@@ -174,6 +174,30 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Reads a body that may be absent; when there is one it is JSON.
+///
+/// # Errors
+/// As [`read`], and 415 for a body of another type.
+pub(crate) async fn read_optional(
+    api: &Api,
+    request: Request,
+    max: usize,
+) -> Result<Body, Problem> {
+    // `curl -X POST -d ''` declares a form and sends nothing.
+    let typed = require_json(request.headers());
+    let announced = announced_length(request.headers());
+    match typed {
+        Err(problem) if announced.is_some_and(|length| length > 0) => Err(problem),
+        typed => {
+            let body = read(api, request, max).await?;
+            if !body.bytes.is_empty() {
+                typed?;
+            }
+            Ok(body)
+        }
+    }
+}
+
 /// Reads a body of at most `max` bytes.
 ///
 /// # Errors

@@ -18,6 +18,9 @@ impl Service for Orchestrator {
     async fn plan(&self, body: &[u8], meta: RequestMeta) -> Result<PlanView, Rejection> {
         Orchestrator::plan(self, body, meta).await
     }
+    async fn plan_again(&self, id: &str, meta: RequestMeta) -> Result<PlanView, Rejection> {
+        Orchestrator::plan_again(self, id, meta).await
+    }
     async fn get(&self, id: &str) -> Result<DeploymentView, Rejection> {
         Orchestrator::get(self, id).await
     }

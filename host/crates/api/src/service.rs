@@ -22,6 +22,8 @@ pub trait Service: Send + Sync {
     async fn submit(&self, body: &[u8], meta: RequestMeta) -> Result<Accepted, Rejection>;
     /// What posting the body would change. Writes nothing.
     async fn plan(&self, body: &[u8], meta: RequestMeta) -> Result<PlanView, Rejection>;
+    /// What applying the latest revision again would change. Writes nothing.
+    async fn plan_again(&self, id: &str, meta: RequestMeta) -> Result<PlanView, Rejection>;
     /// One deployment.
     async fn get(&self, id: &str) -> Result<DeploymentView, Rejection>;
     /// A page of deployments, in order of id.

@@ -112,6 +112,28 @@ impl Orchestrator {
         preview::preview(&self.context, body, &meta).await
     }
 
+    /// What applying the latest revision again would change: nothing, unless
+    /// its definitions have changed since, or it was not applied whole.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn plan_again(&self, id: &str, meta: RequestMeta) -> Result<PlanView, Rejection> {
+        let id = parse(id)?;
+        let record = self
+            .context
+            .read::<DeploymentRecord>(&key::deployment(&id))
+            .await
+            .map_err(internal)?;
+        let latest = record.map_or(0, |record| record.revision);
+        let revision = self
+            .context
+            .read::<RevisionRecord>(&key::revision(&id, latest))
+            .await
+            .map_err(internal)?
+            .ok_or_else(|| not_found(&id))?;
+        preview::preview(&self.context, revision.body.as_bytes(), &meta).await
+    }
+
     /// A deployment, whole.
     ///
     /// # Errors

@@ -610,6 +610,34 @@ async fn a_plan_changes_nothing_and_carries_unknowns() {
 }
 
 #[tokio::test]
+async fn the_latest_revision_is_planned_again_against_the_catalog_of_now() {
+    let world = World::new();
+    world.engines.script("database", database());
+    let host = world.host().await;
+    let again = || host.plan_again("web", RequestMeta::default());
+    assert_eq!(again().await.err(), Some(Rejection::NotFound("web".into())));
+    deploy(&host, &two()).await;
+    let plan = again().await.expect("planned");
+    assert_eq!(plan.summary, [("noop".to_string(), 2)].into());
+    assert_eq!(plan.revision, 2);
+    // The platform changes a definition behind the same version: applying the
+    // same text again is no longer nothing.
+    let mut changed = nestor_testkit::catalog::simple("app:1.0.0", "fake", &[]);
+    changed.digest = nestor_core::ids::Digest::of(b"another text");
+    world.catalog.add(changed);
+    let plan = again().await.expect("planned");
+    let app = plan.resources.iter().find(|r| r.name == "app");
+    assert_eq!(
+        world.engines.calls_of(Function::Plan, "app").len(),
+        1,
+        "the engine is asked: {app:?}"
+    );
+    let database = plan.resources.iter().find(|r| r.name == "database");
+    assert_eq!(database.expect("planned").action, "noop");
+    assert_eq!(host.revisions("web").await.expect("there").len(), 1);
+}
+
+#[tokio::test]
 async fn lists_are_filtered_and_paged() {
     let world = World::new();
     let host = world.host().await;

@@ -5,12 +5,13 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use nestor_core::ids::DeploymentId;
 use nestor_core::text::{did_you_mean, listed, pointer_step, shortened};
+use nestor_orchestrator::service::{Rejection, RequestMeta};
 use nestor_orchestrator::view::Accepted;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::deployments::accepted_response;
 use crate::correlation::CorrelationId;
-use crate::extract::{Name, Params, announced_length, meta, read, require_json};
+use crate::extract::{Name, Params, meta, read_optional};
 use crate::limits::MAX_ACTION_BYTES;
 use crate::problem::{Problem, ProblemCode, ProblemView, ViolationView};
 use crate::request::RollbackRequest;
@@ -32,14 +33,9 @@ pub(crate) async fn retry(
     Extension(correlation): Extension<CorrelationId>,
     request: Request,
 ) -> Result<Response, Response> {
-    let (_, meta) = action(&api, &correlation, request, &[])
-        .await
-        .map_err(IntoResponse::into_response)?;
+    let (_, meta) = action(&api, &correlation, request, &[]).await?;
     let service = api.service().clone();
-    let accepted = api
-        .detached(async move { Ok(service.retry(id.as_str(), meta).await?) })
-        .await?;
-    Ok(accepted_response(accepted))
+    answer(&api, async move { service.retry(id.as_str(), meta).await }).await
 }
 
 /// Stops what is under way.
@@ -58,14 +54,9 @@ pub(crate) async fn cancel(
     Extension(correlation): Extension<CorrelationId>,
     request: Request,
 ) -> Result<Response, Response> {
-    let (_, meta) = action(&api, &correlation, request, &[])
-        .await
-        .map_err(IntoResponse::into_response)?;
+    let (_, meta) = action(&api, &correlation, request, &[]).await?;
     let service = api.service().clone();
-    let accepted = api
-        .detached(async move { Ok(service.cancel(id.as_str(), meta).await?) })
-        .await?;
-    Ok(accepted_response(accepted))
+    answer(&api, async move { service.cancel(id.as_str(), meta).await }).await
 }
 
 /// Goes back to a revision: the one in the body, or the last that was applied whole.
@@ -85,9 +76,7 @@ pub(crate) async fn rollback(
     Extension(correlation): Extension<CorrelationId>,
     request: Request,
 ) -> Result<Response, Response> {
-    let (body, meta) = action(&api, &correlation, request, &["revision"])
-        .await
-        .map_err(IntoResponse::into_response)?;
+    let (body, meta) = action(&api, &correlation, request, &["revision"]).await?;
     let revision = match body.get("revision") {
         None | Some(Value::Null) => None,
         Some(value) => match value.as_u64().filter(|n| *n > 0) {
@@ -99,9 +88,18 @@ pub(crate) async fn rollback(
         },
     };
     let service = api.service().clone();
-    let accepted = api
-        .detached(async move { Ok(service.rollback(id.as_str(), revision, meta).await?) })
-        .await?;
+    answer(&api, async move {
+        service.rollback(id.as_str(), revision, meta).await
+    })
+    .await
+}
+
+/// Does an action whether or not the client stays, and answers 202.
+async fn answer(
+    api: &Api,
+    action: impl Future<Output = Result<Accepted, Rejection>> + Send + 'static,
+) -> Result<Response, Response> {
+    let accepted = api.detached(async move { Ok(action.await?) }).await?;
     Ok(accepted_response(accepted))
 }
 
@@ -111,30 +109,23 @@ async fn action(
     correlation: &CorrelationId,
     request: Request,
     known: &[&str],
-) -> Result<
-    (
-        serde_json::Map<String, Value>,
-        nestor_orchestrator::service::RequestMeta,
-    ),
-    Problem,
-> {
-    Params::of(request.uri(), &[])?;
-    let meta = meta(request.headers(), correlation)?;
-    let declared = request
-        .headers()
-        .contains_key(axum::http::header::CONTENT_TYPE);
-    let empty = announced_length(request.headers()).unwrap_or(0) == 0;
-    if declared || !empty {
-        // `curl -X POST -d ''` declares a form and sends nothing.
-        if !empty {
-            require_json(request.headers())?;
-        }
+) -> Result<(Map<String, Value>, RequestMeta), Response> {
+    let early = |problem: Problem| problem.into_response();
+    Params::of(request.uri(), &[]).map_err(early)?;
+    let meta = meta(request.headers(), correlation).map_err(early)?;
+    let body = read_optional(api, request, MAX_ACTION_BYTES)
+        .await
+        .map_err(early)?;
+    let fields = fields(&body.bytes, known).map_err(early)?;
+    Ok((fields, meta))
+}
+
+/// The fields of an action's body; none of an empty one.
+fn fields(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
+    if bytes.is_empty() {
+        return Ok(Map::new());
     }
-    let body = read(api, request, MAX_ACTION_BYTES).await?;
-    if body.bytes.is_empty() {
-        return Ok((serde_json::Map::new(), meta));
-    }
-    let value: Value = serde_json::from_slice(&body.bytes).map_err(|e| {
+    let value: Value = serde_json::from_slice(bytes).map_err(|e| {
         let message = format!("the body is not JSON: {e}");
         Problem::new(ProblemCode::MalformedBody, message)
     })?;
@@ -164,7 +155,7 @@ async fn action(
         })
         .collect();
     match violations.first() {
-        None => Ok((fields, meta)),
+        None => Ok(fields),
         Some(first) => {
             let detail = format!("{}: {}", first.pointer, first.message);
             Err(Problem::new(ProblemCode::InvalidRequest, detail).violations(violations))

@@ -15,7 +15,7 @@ use nestor_orchestrator::view::{
 };
 
 use crate::correlation::CorrelationId;
-use crate::extract::{Name, Params, meta, read, require_json};
+use crate::extract::{Name, Params, meta, read, read_optional, require_json};
 use crate::limits::{DEFAULT_PAGE, MAX_CURSOR, MAX_PAGE};
 use crate::problem::{Problem, ProblemCode, ProblemView, ViolationView};
 use crate::request::DeploymentRequest;
@@ -243,14 +243,18 @@ pub(crate) async fn plan(
     Extension(correlation): Extension<CorrelationId>,
     request: Request,
 ) -> Result<Json<PlanView>, Response> {
+    let early = |problem: Problem| problem.into_response();
+    require_json(request.headers()).map_err(early)?;
     plan_for(&api, &correlation, request, None).await
 }
 
-/// What posting a new revision of this deployment would change. Changes nothing.
+/// What posting a new revision of this deployment would change; without a body:
+/// what applying its latest revision again would, when definitions have changed
+/// since. Changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/deployments/{id}/plan", tag = "plans",
     params(("id" = String, Path, description = "The deployment's id, the same as in the body")),
-    request_body = DeploymentRequest,
+    request_body(content = Option<DeploymentRequest>, description = "Absent: the latest revision, planned again"),
     responses(
         (status = 200, body = PlanView),
         (status = 404, description = "No such deployment", body = ProblemView, content_type = "application/problem+json"),
@@ -278,16 +282,21 @@ async fn plan_for(
 ) -> Result<Json<PlanView>, Response> {
     let early = |problem: Problem| problem.into_response();
     Params::of(request.uri(), &[]).map_err(early)?;
-    require_json(request.headers()).map_err(early)?;
     let meta = meta(request.headers(), correlation).map_err(early)?;
-    let body = read(api, request, MAX_BODY_BYTES).await.map_err(early)?;
+    let body = read_optional(api, request, MAX_BODY_BYTES)
+        .await
+        .map_err(early)?;
     let service = api.service().clone();
     let plan = api
         .detached(async move {
-            if let Some(expected) = expected {
-                same_id(&body.bytes, &expected)?;
-            }
-            let plan = service.plan(&body.bytes, meta).await?;
+            let plan = match expected {
+                Some(id) if body.bytes.is_empty() => service.plan_again(id.as_str(), meta).await?,
+                Some(id) => {
+                    same_id(&body.bytes, &id)?;
+                    service.plan(&body.bytes, meta).await?
+                }
+                None => service.plan(&body.bytes, meta).await?,
+            };
             drop(body.place);
             Ok(plan)
         })

@@ -92,13 +92,23 @@ async fn actions_reach_the_orchestrator() {
         ))
         .await;
     assert_eq!(plan.status, 200);
+    for request in [
+        "POST /api/v1/deployments/b/plan".to_owned(),
+        format!("POST /api/v1/deployments/b/plan\n{JSON}"),
+    ] {
+        assert_eq!(host.ask(&request).await.status, 200, "{request}");
+    }
     expect![[r#"
         retry a
         cancel a
         rollback a None
         rollback a Some(3)
         delete a
-        plan a"#]]
+        plan a
+        plan b again
+        plan b
+        plan b again
+        plan b"#]]
     .assert_eq(&host.service.asked.lock().unwrap().join("\n"));
 }
 

@@ -128,6 +128,12 @@ impl Service for Fake {
             summary: Default::default(),
         })
     }
+    async fn plan_again(&self, id: &str, meta: RequestMeta) -> Result<PlanView, Rejection> {
+        self.note(format!("plan {id} again"), &meta);
+        self.fate(id).await?;
+        self.plan(format!(r#"{{"id": "{id}"}}"#).as_bytes(), meta)
+            .await
+    }
     async fn get(&self, id: &str) -> Result<DeploymentView, Rejection> {
         self.fate(id).await?;
         Ok(DeploymentView {

@@ -64,6 +64,7 @@ async fn the_client_knows_every_call() {
         client.plan(r#"{"id": "web-app"}"#).await.unwrap().revision,
         2
     );
+    assert_eq!(client.plan_again("web-app").await.unwrap().revision, 2);
     assert_eq!(
         client
             .deployments(&Default::default(), None, Some(3))
