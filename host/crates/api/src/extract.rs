@@ -48,6 +48,15 @@ pub(crate) struct Params(Vec<(String, String)>);
 impl Params {
     /// Reads the query of a path that knows these parameters.
     pub(crate) fn of(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
+        Self::with_list(uri, known, None)
+    }
+
+    /// The same, where one of them may be given any number of times.
+    pub(crate) fn with_list(
+        uri: &Uri,
+        known: &[&str],
+        list: Option<&str>,
+    ) -> Result<Self, Problem> {
         let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| Problem::parameter("query", "the query is not name=value&name=value"))?;
         let mut seen: Vec<(String, String)> = Vec::new();
@@ -65,7 +74,8 @@ impl Params {
                     format!("there is no parameter {shown:?}{hint} (known: {all})"),
                 ));
             }
-            if seen.iter().any(|(other, _)| *other == name) {
+            let again = seen.iter().any(|(other, _)| *other == name);
+            if again && list != Some(name.as_str()) {
                 return Err(Problem::parameter(
                     &shown,
                     format!("{shown:?} is given twice; give it once"),
@@ -82,6 +92,12 @@ impl Params {
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a parameter, in the order in which they are given.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = self.0.iter().filter(move |(n, _)| n == name);
+        of_name.map(|(_, value)| value.as_str())
     }
 
     /// A parameter of a type, if it is given; `expected` says what to write.
@@ -110,7 +126,7 @@ pub(crate) fn meta(
         correlation_id: correlation.0.clone(),
         idempotency_key: idempotency_key(headers)?,
         traceparent: traceparent(headers),
-        actor: None,
+        ..RequestMeta::default()
     })
 }
 

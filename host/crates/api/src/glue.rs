@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use nestor_orchestrator::Orchestrator;
-use nestor_orchestrator::service::{ListFilter, Rejection, RequestMeta};
+use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
     Accepted, DeploymentPage, DeploymentView, EventView, GraphView, PlanView, RevisionView,
 };
@@ -34,6 +34,17 @@ impl Service for Orchestrator {
     }
     async fn delete(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
         Orchestrator::delete(self, id, meta).await
+    }
+    async fn approve(
+        &self,
+        id: &str,
+        approving: Approving,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        Orchestrator::approve(self, id, approving, meta).await
+    }
+    async fn waiting_plan(&self, id: &str) -> Result<PlanView, Rejection> {
+        Orchestrator::waiting_plan(self, id).await
     }
     async fn retry(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
         Orchestrator::retry(self, id, meta).await

@@ -57,6 +57,8 @@ codes! {
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     /// The deployment's or engine's state does not allow it.
     StateConflict = "state-conflict", CONFLICT, "The request does not fit the current state";
+    /// What would happen is not the plan that was named.
+    PlanMoved = "plan-moved", CONFLICT, "The plan no longer holds";
     /// The body is larger than the limit.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is of a type that the path does not take.
@@ -250,6 +252,7 @@ impl From<Rejection> for Problem {
             Rejection::Invalid(violations) => invalid(violations),
             Rejection::NotFound(_) => Self::new(ProblemCode::DeploymentNotFound, detail),
             Rejection::Conflict(_) => Self::new(ProblemCode::StateConflict, detail),
+            Rejection::PlanMoved(_) => Self::new(ProblemCode::PlanMoved, detail),
             Rejection::IdempotencyMismatch => Self::new(
                 ProblemCode::IdempotencyKeyReused,
                 format!("{detail}; use another key"),

@@ -164,6 +164,20 @@ pub struct RollbackRequest {
     pub revision: Option<u64>,
 }
 
+/// What is approved.
+#[derive(Debug, Clone, ToSchema)]
+pub struct ApproveRequest {
+    /// The digest of the plan that was looked at, so that nothing else is
+    /// approved; absent: whichever waits.
+    pub plan: Option<String>,
+    /// The revision that was looked at; absent: whichever waits.
+    #[schema(minimum = 1)]
+    pub revision: Option<u64>,
+    /// For those who read it later.
+    #[schema(max_length = 2000)]
+    pub comment: Option<String>,
+}
+
 /// A component with its manifest.
 #[derive(Debug, Clone, ToSchema)]
 pub struct EngineUploadForm {

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use crate::frame::frame;
 use crate::openapi::Description;
 use crate::problem::{Problem, ProblemCode};
-use crate::routes::{actions, catalog, deployments, engines, events, host};
+use crate::routes::{actions, approval, catalog, deployments, engines, events, host};
 use crate::state::Api;
 
 /// The whole API as a service.
@@ -33,7 +33,8 @@ pub(crate) fn described() -> OpenApiRouter<Api> {
         .routes(routes!(actions::retry))
         .routes(routes!(actions::rollback))
         .routes(routes!(deployments::plan))
-        .routes(routes!(deployments::plan_known))
+        .routes(routes!(deployments::plan_known, approval::waiting_plan))
+        .routes(routes!(approval::approve))
         .routes(routes!(engines::list))
         .routes(routes!(engines::get, engines::put, engines::delete))
         .routes(routes!(catalog::list))

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use nestor_core::ids::EngineId;
-use nestor_orchestrator::service::{ListFilter, Rejection, RequestMeta};
+use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
     Accepted, DeploymentPage, DeploymentView, EventView, GraphView, PlanView, RevisionView,
 };
@@ -35,6 +35,15 @@ pub trait Service: Send + Sync {
     ) -> Result<DeploymentPage, Rejection>;
     /// In flight: cancels and unwinds. Settled: destroys in reverse order.
     async fn delete(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection>;
+    /// Approves the plan that waits.
+    async fn approve(
+        &self,
+        id: &str,
+        approving: Approving,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection>;
+    /// The plan that waits for approval, or was approved last.
+    async fn waiting_plan(&self, id: &str) -> Result<PlanView, Rejection>;
     /// Goes on from the resources that failed.
     async fn retry(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection>;
     /// Stops what is under way.

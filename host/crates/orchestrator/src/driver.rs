@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use nestor_core::execution::{Deployed, Outcome, RunPlan};
+use nestor_core::execution::{Deployed, Outcome};
 use nestor_core::ids::{DeploymentId, ResourceName, Timestamp};
 use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
 
 use crate::context::Context;
+use crate::gate::{GateEnd, Intent, Passage, next_request};
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, StatusRecord,
     encode, key,
@@ -122,7 +123,7 @@ impl Driver {
             else {
                 return Ok(Left::Idle);
             };
-            let Some(&request) = record.inbox.first() else {
+            let Some(request) = next_request(&driver.status, &record.inbox) else {
                 let mut batch = Batch::new();
                 batch
                     .guard(Guard::Equals(record_key, raw))
@@ -148,7 +149,21 @@ impl Driver {
         request: Request,
         record: &DeploymentRecord,
     ) -> Result<Option<Timestamp>, Stop> {
+        let waits = self.status.gate;
         match request {
+            Request::Approve => self.approve(request).await,
+            // Everything that waits makes way for the latest.
+            Request::Apply { revision, .. } if waits.is_some() => {
+                let later = skipped_for(&record.inbox, 0).unwrap_or(revision);
+                self.leave_gate(GateEnd::SkippedFor(later), None).await
+            }
+            Request::Cancel if waits.is_some() => {
+                self.leave_gate(GateEnd::Refused, Some(request)).await
+            }
+            Request::Delete if waits == Some(RunKind::Apply) => {
+                self.leave_gate(GateEnd::Deleted, None).await
+            }
+            Request::Delete if waits.is_some() => self.finish_request(request, Vec::new()).await,
             Request::Apply { revision, .. } => match skipped_for(&record.inbox, revision) {
                 Some(later) => self.skip(request, revision, later).await,
                 None => self.apply(request, revision).await,
@@ -216,6 +231,7 @@ impl Driver {
         };
         if self.status.phase != Phase::Validating || self.status.revision != number {
             let mut batch = Batch::new();
+            self.status.keep_before();
             self.set_status(
                 &mut batch,
                 DeploymentStatus::InProgress,
@@ -225,39 +241,52 @@ impl Driver {
             );
             self.commit(batch).await?;
         }
-        let resources = self.resources().await?;
+        let intent = Intent::apply(Arc::new(revision), self.resources().await?);
         let verdict = tokio::select! {
-            verdict = validate::all(&self.context, &self.id, &revision, &resources) => verdict,
+            verdict = validate::all(&self.context, &self.id, &intent) => verdict,
             () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
         };
         if let Err(reason) = verdict {
-            // No run: nothing was begun, so there is nothing to undo.
-            self.status.run = None;
-            let mut batch = Batch::new();
-            let message =
-                format!("revision {number} was refused before anything was begun: {reason}");
-            let mut event = self.event("failed", number, None, message);
-            self.set_status(
-                &mut batch,
-                DeploymentStatus::Failed,
-                Phase::Done,
-                number,
-                Some(reason),
-            );
-            event.status = Some(DeploymentStatus::Failed);
-            self.record_event(&mut batch, event.clone());
-            self.commit_taking(batch, request).await?;
-            self.context.publish(&self.id, event);
-            return Ok(None);
+            return self.refuse_run(request, number, reason).await;
         }
-        let plan = RunPlan::apply(&revision.plan, &deployed(&resources));
-        self.start_run(request, RunKind::Apply, plan, Arc::new(revision), resources)
-            .await
+        match self.passage(&intent).await? {
+            Passage::Free => self.start_run(request, intent, Batch::new()).await,
+            Passage::Refused(reason) => self.refuse_run(request, number, reason).await,
+            Passage::Waits(foreseen) => {
+                self.wait_for_approval(request, &intent, *foreseen, None)
+                    .await
+            }
+        }
+    }
+
+    /// No run: nothing was begun, so there is nothing to undo.
+    pub(crate) async fn refuse_run(
+        &mut self,
+        request: Request,
+        number: u64,
+        reason: String,
+    ) -> Result<Option<Timestamp>, Stop> {
+        self.status.run = None;
+        self.status.before = None;
+        self.status.gate = None;
+        let mut batch = Batch::new();
+        let message = format!("revision {number} was refused before anything was begun: {reason}");
+        let mut event = self.event("failed", number, None, message);
+        self.set_status(
+            &mut batch,
+            DeploymentStatus::Failed,
+            Phase::Done,
+            number,
+            Some(reason),
+        );
+        event.status = Some(DeploymentStatus::Failed);
+        self.record_event(&mut batch, event.clone());
+        self.commit_taking(batch, request).await?;
+        self.context.publish(&self.id, event);
+        Ok(None)
     }
 
     async fn destroy(&mut self, request: Request) -> Result<Option<Timestamp>, Stop> {
-        let resources = self.resources().await?;
-        let plan = RunPlan::destroy(&deployed(&resources));
         let number = self.status.revision;
         let Some(revision) = self
             .context
@@ -266,24 +295,35 @@ impl Driver {
         else {
             return self.finish_request(request, Vec::new()).await;
         };
-        self.start_run(
-            request,
-            RunKind::Destroy,
-            plan,
-            Arc::new(revision),
-            resources,
-        )
-        .await
+        let intent = Intent::destroy(Arc::new(revision), self.resources().await?);
+        match self.passage(&intent).await? {
+            Passage::Waits(foreseen) => {
+                self.wait_for_approval(request, &intent, *foreseen, None)
+                    .await
+            }
+            Passage::Free | Passage::Refused(_) => {
+                self.start_run(request, intent, Batch::new()).await
+            }
+        }
     }
 
-    async fn start_run(
+    /// The run of what was decided on, with what else belongs to its begin.
+    pub(crate) async fn start_run(
         &mut self,
         request: Request,
-        kind: RunKind,
-        plan: RunPlan,
-        revision: Arc<RevisionRecord>,
-        resources: Vec<ResourceRecord>,
+        intent: Intent,
+        mut batch: Batch,
     ) -> Result<Option<Timestamp>, Stop> {
+        let plan = intent.run_plan();
+        self.status.left_out = intent.left_out();
+        self.status.before = None;
+        self.status.gate = None;
+        let Intent {
+            kind,
+            revision,
+            resources,
+            ..
+        } = intent;
         let number = self
             .context
             .read::<u64>(&key::run_counter(&self.id))
@@ -296,7 +336,6 @@ impl Driver {
             kind,
             plan,
         });
-        let mut batch = Batch::new();
         batch.put(key::run(&self.id, number), encode(record.as_ref()));
         batch.put(key::run_counter(&self.id), encode(&number));
         self.status.run = Some(number);
@@ -384,7 +423,7 @@ impl Driver {
     }
 
     /// Takes a request out of the inbox without more.
-    async fn finish_request(
+    pub(crate) async fn finish_request(
         &mut self,
         request: Request,
         events: Vec<EventView>,
@@ -515,10 +554,14 @@ fn skipped_for(inbox: &[Request], revision: u64) -> Option<u64> {
             revision: later,
             latest: true,
         } if *later > revision => Some(*later),
-        Request::Apply { .. } | Request::Delete | Request::Cancel | Request::Retry => None,
+        Request::Apply { .. }
+        | Request::Approve
+        | Request::Delete
+        | Request::Cancel
+        | Request::Retry => None,
     })
 }
 
-fn deployed(resources: &[ResourceRecord]) -> Vec<Deployed> {
+pub(crate) fn deployed(resources: &[ResourceRecord]) -> Vec<Deployed> {
     resources.iter().map(ResourceRecord::deployed).collect()
 }

@@ -11,6 +11,7 @@ use nestor_core::engine::{
 use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Call, Direction, Failure};
 use nestor_core::ids::{Digest, ResourceName};
+use nestor_core::planner::placeholder;
 use nestor_core::ports::{
     CallObserver, Delivered, DeliveryError, DeliveryRequest, EngineCall, Function, Reply,
     Withdrawal,
@@ -84,6 +85,9 @@ pub(crate) struct Settlement {
 impl Job {
     /// Does the call. Never panics for what an engine does.
     pub(crate) async fn run(&self, context: &Context, observer: Arc<dyn CallObserver>) -> Report {
+        if let Some(report) = refuse_placeholder(&self.target) {
+            return report;
+        }
         let result = match (&self.target, self.target.record().delivery) {
             (Target::Apply(record), DeliveryMode::Gitops) => {
                 self.deliver(context, record, observer).await
@@ -210,6 +214,19 @@ impl Job {
             .map_err(|e| delivery_error(&record.name, e))?;
         Ok(gone())
     }
+}
+
+/// A value that nobody knew when the deployment was planned is known by now;
+/// whatever went wrong, its placeholder is never applied.
+fn refuse_placeholder(target: &Target) -> Option<Report> {
+    let Target::Apply(record) = target else {
+        return None;
+    };
+    let pointer = placeholder(&record.config)?;
+    Some(Report::Failed(EngineError::Failed(format!(
+        "the config of {} has no value at {pointer:?} yet; nothing was applied",
+        record.name
+    ))))
 }
 
 fn gone() -> Report {

@@ -16,9 +16,12 @@
 //! Everything that matters is in the store before anything follows from it;
 //! the process can be killed at any moment and goes on after a restart.
 
+mod approve;
 mod context;
 mod driver;
 mod feed;
+mod foresee;
+mod gate;
 mod job;
 mod live;
 mod lookup;
@@ -32,6 +35,7 @@ mod records;
 mod recovery;
 mod run_loop;
 mod scheduler;
+mod scope;
 pub mod service;
 mod slots;
 mod status;
@@ -41,6 +45,7 @@ mod validate;
 pub mod view;
 mod worker;
 
+pub use approve::MAX_COMMENT;
 pub use context::{Limits, Parts};
 pub use orchestrator::{Orchestrator, StartError};
 pub use scheduler::Occupancy;

@@ -10,17 +10,17 @@ use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
 use crate::context::{Context, Parts};
-use crate::records::{DeploymentRecord, Request, RevisionRecord, StatusRecord, key};
+use crate::records::{DeploymentRecord, Request, RevisionRecord, RunKind, StatusRecord, key};
 use crate::scheduler::{Occupancy, keep_time};
-use crate::service::{ListFilter, Rejection, RequestMeta};
-use crate::submit::{ask, internal};
+use crate::service::{Approving, ListFilter, Rejection, RequestMeta};
+use crate::submit::{ask, ask_and_put, internal};
 use crate::surroundings::rfc3339;
 use crate::view::{
     Accepted, DeploymentPage, DeploymentStatus, DeploymentView, EventView, GraphView, PlanView,
     RevisionView,
 };
 use crate::worker::Worker;
-use crate::{feed, present, preview, recovery, submit};
+use crate::{approve, feed, present, preview, recovery, submit};
 
 /// The largest page of a list.
 const MAX_PAGE: usize = 500;
@@ -256,13 +256,48 @@ impl Orchestrator {
             }
         }
         tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "cancellation asked for");
-        ask(&self.context, &id, Request::Cancel).await?;
+        let refusal = match status.gate {
+            Some(_) => approve::refusal(&self.context, &id, &meta).await?,
+            None => None,
+        };
+        ask_and_put(&self.context, &id, Request::Cancel, refusal).await?;
         let next = match status.status {
             // On its way back already.
             DeploymentStatus::RollingBack => DeploymentStatus::RollingBack,
             _ => DeploymentStatus::Cancelling,
         };
         Ok(accepted(&id, &status, next))
+    }
+
+    /// Approves the plan that waits; it begins if it would still do the same.
+    /// The same approval again is accepted again.
+    ///
+    /// # Errors
+    /// [`Rejection::Conflict`] when nothing waits, [`Rejection::PlanMoved`]
+    /// when something else does.
+    pub async fn approve(
+        &self,
+        id: &str,
+        approving: Approving,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        let (id, status) = self.status(id).await?;
+        approve::approve(&self.context, &id, &status, approving, &meta).await?;
+        let next = match status.gate {
+            Some(RunKind::Apply) => DeploymentStatus::InProgress,
+            Some(RunKind::Destroy) => DeploymentStatus::Deleting,
+            None => status.status,
+        };
+        Ok(accepted(&id, &status, next))
+    }
+
+    /// The plan that waits for approval, or was approved last.
+    ///
+    /// # Errors
+    /// [`Rejection::Conflict`] when there is none.
+    pub async fn waiting_plan(&self, id: &str) -> Result<PlanView, Rejection> {
+        let (id, _) = self.status(id).await?;
+        approve::plan(&self.context, &id).await
     }
 
     /// Goes on from what failed.

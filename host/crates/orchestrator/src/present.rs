@@ -1,6 +1,6 @@
 //! Documents and runs as views.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -8,10 +8,12 @@ use nestor_core::execution::{Event, Run, StepState, replay};
 use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
+use crate::approve;
 use crate::context::Context;
 use crate::live::Live;
 use crate::records::{
-    DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunRecord, StatusRecord, key,
+    DeploymentRecord, GateRecord, Request, ResourceRecord, RevisionRecord, RunRecord, StatusRecord,
+    key,
 };
 use crate::status;
 use crate::surroundings::rfc3339;
@@ -22,6 +24,8 @@ use crate::view::{
 
 /// What stands in the place of a sensitive value.
 pub(crate) const MASK: &str = "(sensitive)";
+/// Resources that a warning names; the rest are counted.
+const SHOWN: usize = 10;
 
 /// Everything about one deployment.
 struct Whole {
@@ -29,6 +33,7 @@ struct Whole {
     status: StatusRecord,
     revision: Option<RevisionRecord>,
     resources: HashMap<String, ResourceRecord>,
+    gate: Option<GateRecord>,
     live: Option<Live>,
 }
 
@@ -52,6 +57,7 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
         .into_iter()
         .map(|(_, r)| (r.name.to_string(), r))
         .collect::<HashMap<String, ResourceRecord>>();
+    let gate = context.read::<GateRecord>(&key::gate(id)).await?;
     let live = match shown_by_driver(context, id) {
         Some(live) => Some(live),
         None => last_run(context, id, &status).await?.map(|live| {
@@ -63,8 +69,34 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
         status,
         revision,
         resources,
+        gate,
         live,
     }))
+}
+
+/// That the last run was of a part, as long as that is what stands.
+fn in_part(status: &StatusRecord) -> Option<String> {
+    let stands = match status.status {
+        DeploymentStatus::InProgress
+        | DeploymentStatus::Ready
+        | DeploymentStatus::Failed
+        | DeploymentStatus::Stuck => true,
+        DeploymentStatus::Pending
+        | DeploymentStatus::AwaitingApproval
+        | DeploymentStatus::Cancelling
+        | DeploymentStatus::RollingBack
+        | DeploymentStatus::RolledBack
+        | DeploymentStatus::Cancelled
+        | DeploymentStatus::Deleting
+        | DeploymentStatus::Deleted => false,
+    };
+    (stands && !status.left_out.is_empty()).then(|| {
+        let mut names = status.left_out.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        if status.left_out.len() > SHOWN {
+            names.push_str(&format!(" and {} more", status.left_out.len() - SHOWN));
+        }
+        format!("revision {} is applied in part; left as they are: {names}. Post it again without targets to apply the rest", status.revision)
+    })
 }
 
 fn shown_by_driver(context: &Context, id: &DeploymentId) -> Option<Live> {
@@ -108,16 +140,26 @@ pub(crate) async fn deployment(
         record,
         status,
         revision,
-        resources,
+        gate,
         live,
+        ..
     } = &whole;
+    let mut warnings = revision
+        .as_ref()
+        .map(|r| r.plan.warnings.clone())
+        .unwrap_or_default();
+    warnings.extend(in_part(status));
     let progress = match live {
         Some(live) if status.active => status.progress.max(live.percent()),
         Some(_) | None => status.progress,
     };
     let queued = record.inbox.iter().rev().find_map(|request| match request {
         Request::Apply { revision, .. } if *revision != status.revision => Some(*revision),
-        Request::Apply { .. } | Request::Delete | Request::Cancel | Request::Retry => None,
+        Request::Apply { .. }
+        | Request::Approve
+        | Request::Delete
+        | Request::Cancel
+        | Request::Retry => None,
     });
     Ok(Some(DeploymentView {
         id: record.id.to_string(),
@@ -132,11 +174,9 @@ pub(crate) async fn deployment(
             Some(format!("waits for its turn, as {others} others do"))
         }),
         progress: format!("{progress}%"),
-        resources: resource_views(revision.as_ref(), resources, live.as_ref()),
-        warnings: revision
-            .as_ref()
-            .map(|r| r.plan.warnings.clone())
-            .unwrap_or_default(),
+        resources: resource_views(&whole),
+        approval: gate.clone().and_then(|gate| approve::view(gate, status)),
+        warnings,
         labels: record.labels.clone(),
         queued_revision: queued,
         created_at: rfc3339(record.created_at),
@@ -144,35 +184,74 @@ pub(crate) async fn deployment(
     }))
 }
 
-fn resource_views(
-    revision: Option<&RevisionRecord>,
-    resources: &HashMap<String, ResourceRecord>,
-    live: Option<&Live>,
-) -> Vec<ResourceView> {
+/// Every resource of the revision in plan order, then what else is deployed.
+fn resource_views(whole: &Whole) -> Vec<ResourceView> {
+    let Whole {
+        status,
+        revision,
+        resources,
+        live,
+        ..
+    } = whole;
     let planned: HashMap<&str, (&str, &str)> = revision
         .iter()
         .flat_map(|r| &r.plan.resources)
         .map(|p| (p.name.as_str(), (p.engine.as_str(), p.catalog_ref.as_str())))
         .collect();
-    let Some(live) = live else {
-        // No run yet: what is planned waits, what is deployed stands.
-        let names = revision
-            .iter()
-            .flat_map(|r| &r.plan.resources)
-            .map(|p| p.name.as_str());
-        return names
-            .map(|name| {
-                let record = resources.get(name);
-                let deployed = record.is_some_and(|r| r.applied.is_some());
-                let status = if deployed {
-                    ResourceStatus::Ready
-                } else {
-                    ResourceStatus::Pending
-                };
-                bare(name, planned.get(name).copied(), record, status)
-            })
-            .collect();
-    };
+    // What waits for approval has no run yet; the last one is history.
+    let live = live.as_ref().filter(|_| status.gate.is_none());
+    let mut views = live.map_or_else(Vec::new, |live| steps(live, &planned, resources));
+    let shown: HashSet<String> = views.iter().map(|view| view.name.clone()).collect();
+    let going = matches!(
+        status.status,
+        DeploymentStatus::Deleting | DeploymentStatus::Deleted
+    );
+    let wanted = revision
+        .iter()
+        .flat_map(|r| &r.plan.resources)
+        .map(|p| p.name.as_str())
+        .filter(|name| !going || resources.contains_key(*name));
+    let mut others: Vec<&str> = resources
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !planned.contains_key(name))
+        .collect();
+    others.sort_unstable();
+    for name in wanted.chain(others).filter(|name| !shown.contains(*name)) {
+        let record = resources.get(name);
+        let stands = record.is_some_and(|r| r.applied.is_some());
+        let is = if stands {
+            ResourceStatus::Ready
+        } else {
+            ResourceStatus::Pending
+        };
+        let mut view = bare(name, planned.get(name).copied(), record, is);
+        if status.left_out.iter().any(|left| left == name) {
+            view.reason = Some("left as it is: the last run was of a part only".into());
+        }
+        views.push(view);
+    }
+    let places: HashMap<&str, usize> = revision
+        .iter()
+        .flat_map(|r| &r.plan.resources)
+        .enumerate()
+        .map(|(place, p)| (p.name.as_str(), place))
+        .collect();
+    // Stable: what is not in the plan keeps its order behind the rest.
+    views.sort_by_key(|view| {
+        places
+            .get(view.name.as_str())
+            .copied()
+            .unwrap_or(usize::MAX)
+    });
+    views
+}
+
+fn steps(
+    live: &Live,
+    planned: &HashMap<&str, (&str, &str)>,
+    resources: &HashMap<String, ResourceRecord>,
+) -> Vec<ResourceView> {
     (0u32..)
         .zip(&live.plan().steps)
         .map(|(step, planned_step)| {
@@ -311,11 +390,7 @@ pub(crate) async fn graph(
     let Some(whole) = read(context, id).await? else {
         return Ok(None);
     };
-    let views = resource_views(
-        whole.revision.as_ref(),
-        &whole.resources,
-        whole.live.as_ref(),
-    );
+    let views = resource_views(&whole);
     let nodes = views
         .into_iter()
         .map(|v| GraphNode {

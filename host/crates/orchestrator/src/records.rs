@@ -21,7 +21,9 @@ use nestor_core::ports::{Bytes, Delivered, StoreError};
 use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::{DeliveryMode, DeploymentSpec, Policy};
 
+use crate::foresee::Basis;
 use crate::live::Progress;
+use crate::service::Scope;
 use crate::view::{DeploymentStatus, Phase};
 
 /// What people asked of a deployment. Written by the API under a guard on its
@@ -105,6 +107,8 @@ pub(crate) struct WaitRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
+    /// Of the plan that waits; the decision says which.
+    Approve,
     Apply {
         revision: u64,
         /// Those that wait before it are skipped.
@@ -125,6 +129,17 @@ pub(crate) struct StatusRecord {
     pub(crate) reason: Option<String>,
     /// The last run, if there was one.
     pub(crate) run: Option<u64>,
+    /// What holds again when that which waits is not begun; there while
+    /// something is validated or waits for approval.
+    #[serde(default)]
+    pub(crate) before: Option<Box<Before>>,
+    /// What waits for approval, while something does.
+    #[serde(default)]
+    pub(crate) gate: Option<RunKind>,
+    /// Resources that the last run left as they were although its revision
+    /// says otherwise.
+    #[serde(default)]
+    pub(crate) left_out: Vec<String>,
     /// Whether that run is still going.
     pub(crate) active: bool,
     /// Percent of the run; only grows within one.
@@ -134,7 +149,32 @@ pub(crate) struct StatusRecord {
     pub(crate) updated_at: Timestamp,
 }
 
+/// Where a deployment was before somebody wanted something of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    pub(crate) status: DeploymentStatus,
+    pub(crate) phase: Phase,
+    pub(crate) revision: u64,
+    pub(crate) reason: Option<String>,
+    pub(crate) run: Option<u64>,
+    pub(crate) progress: u8,
+}
+
 impl StatusRecord {
+    /// Remembers where the deployment is, unless it is on its way already.
+    pub(crate) fn keep_before(&mut self) {
+        if self.before.is_none() {
+            self.before = Some(Box::new(Before {
+                status: self.status,
+                phase: self.phase,
+                revision: self.revision,
+                reason: self.reason.clone(),
+                run: self.run,
+                progress: self.progress,
+            }));
+        }
+    }
+
     pub(crate) fn accepted(revision: u64, now: Timestamp) -> Self {
         Self {
             status: DeploymentStatus::Pending,
@@ -142,6 +182,9 @@ impl StatusRecord {
             revision,
             reason: None,
             run: None,
+            before: None,
+            gate: None,
+            left_out: Vec::new(),
             active: false,
             progress: 0,
             events: 0,
@@ -165,6 +208,37 @@ pub(crate) struct RevisionRecord {
     pub(crate) added: Vec<String>,
     pub(crate) changed: Vec<String>,
     pub(crate) removed: Vec<String>,
+    /// Which resources it is about.
+    #[serde(default)]
+    pub(crate) scope: Scope,
+    /// The plan that it shall be, and nothing else.
+    #[serde(default)]
+    pub(crate) pinned: Option<Digest>,
+}
+
+/// What waits, or waited last, for approval; the plan itself is a document of
+/// its own. Written by the driver alone, under its fence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GateRecord {
+    pub(crate) revision: u64,
+    pub(crate) kind: RunKind,
+    pub(crate) digest: Digest,
+    /// What the plan was made from.
+    pub(crate) basis: Basis,
+    pub(crate) summary: BTreeMap<String, u32>,
+    pub(crate) requested_at: Timestamp,
+    pub(crate) approved: Option<DecisionRecord>,
+}
+
+/// What somebody said to a plan. Written by the API together with the request
+/// that acts on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DecisionRecord {
+    pub(crate) revision: u64,
+    pub(crate) plan: Digest,
+    pub(crate) by: String,
+    pub(crate) at: Timestamp,
+    pub(crate) comment: Option<String>,
 }
 
 /// A run as it was planned. Never changes; its journal says how it went.
@@ -205,6 +279,9 @@ pub(crate) struct ResourceRecord {
     /// What the engine said of an operation that goes on outside.
     #[serde(default)]
     pub(crate) progress: Option<Progress>,
+    /// The operation that changed this record last, once it was done.
+    #[serde(default)]
+    pub(crate) settled_by: Option<String>,
     /// Of what was last applied with success; none while it never was.
     pub(crate) applied: Option<Digest>,
     /// The component that last worked on it.
@@ -247,6 +324,7 @@ impl ResourceRecord {
             outputs: Vec::new(),
             state: Value::Null,
             progress: None,
+            settled_by: None,
             applied: None,
             engine_digest: None,
             delivered: None,
@@ -329,6 +407,20 @@ pub(crate) mod key {
     /// What became of a revision that was never applied.
     pub(crate) fn outcome(id: &DeploymentId, revision: u64) -> String {
         format!("out/{id}/{revision:08}")
+    }
+    pub(crate) fn gate(id: &DeploymentId) -> String {
+        format!("gat/{id}")
+    }
+    pub(crate) fn gate_plan(id: &DeploymentId) -> String {
+        format!("gpl/{id}")
+    }
+    /// Who approved what waits.
+    pub(crate) fn approval(id: &DeploymentId) -> String {
+        format!("apr/{id}")
+    }
+    /// Who refused what waits.
+    pub(crate) fn refusal(id: &DeploymentId) -> String {
+        format!("ref/{id}")
     }
     pub(crate) fn outcomes(id: &DeploymentId) -> String {
         format!("out/{id}/")

@@ -449,7 +449,7 @@ impl RunLoop {
                 }
                 // A deletion cannot be taken back half-way, and what is under
                 // way needs no retry.
-                Request::Cancel | Request::Delete | Request::Retry => {
+                Request::Approve | Request::Cancel | Request::Delete | Request::Retry => {
                     driver.commit_taking(Batch::new(), request).await?;
                 }
             }

@@ -1,5 +1,10 @@
 //! What the API and the command line can ask of the orchestrator.
 
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use nestor_core::ids::{Digest, ResourceName};
 use nestor_core::violation::Violation;
 
 /// What came along with a request.
@@ -13,6 +18,34 @@ pub struct RequestMeta {
     pub traceparent: Option<String>,
     /// Who asks, once requests are authenticated; the composer until then.
     pub actor: Option<String>,
+    /// Of a deployment: which resources to work on.
+    pub scope: Scope,
+    /// Of a deployment: the plan that it shall be, and nothing else.
+    pub plan: Option<Digest>,
+}
+
+/// Which resources of a deployment a run works on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All of them.
+    #[default]
+    Whole,
+    /// These, and what they depend on.
+    Targets(BTreeSet<ResourceName>),
+    /// Those that differ from what is deployed, and what depends on them.
+    Affected,
+}
+
+/// What somebody approves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approving {
+    /// The plan that was looked at; none: whichever waits.
+    pub plan: Option<Digest>,
+    /// The revision that was looked at; none: whichever waits.
+    pub revision: Option<u64>,
+    /// For those who read it later.
+    pub comment: Option<String>,
 }
 
 /// Which deployments to list.
@@ -39,6 +72,9 @@ pub enum Rejection {
     /// The request does not fit the deployment's state.
     #[error("{0}")]
     Conflict(String),
+    /// What would happen now is not what was looked at.
+    #[error("{0}")]
+    PlanMoved(String),
     /// The same idempotency key came with another body.
     #[error("the idempotency key was used for another request within the last 24 hours")]
     IdempotencyMismatch,

@@ -1,23 +1,26 @@
 //! A new revision: from the bytes of a request to a durable intent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nestor_core::execution::mutation::{Mutation, active};
-use nestor_core::ids::{DeploymentId, Digest, EngineId, ResourceName};
+use nestor_core::ids::{DeploymentId, Digest, EngineId};
 use nestor_core::planner::{self, Definitions, ExecutionPlan};
-use nestor_core::ports::{Batch, CommitError, EngineHead, Guard};
+use nestor_core::ports::{Batch, Bytes, CommitError, EngineHead, Guard};
 use nestor_core::spec::{self, DeliveryMode, DeploymentSpec, Queued};
 use nestor_core::violation::{Violation, ViolationCode};
 
 use crate::context::Context;
-use crate::lookup::{outputs_unknown, recorded};
+use crate::gate::other_plan;
+use crate::lookup::outputs_unknown;
+use crate::preview;
 use crate::records::{
     DeploymentRecord, IdempotencyRecord, Request, ResourceRecord, RevisionRecord, StatusRecord,
     encode, key,
 };
 use crate::scheduler::wake;
-use crate::service::{Rejection, RequestMeta};
+use crate::scope::{Compared, Difference};
+use crate::service::{Rejection, RequestMeta, Scope};
 use crate::surroundings::rfc3339;
 use crate::view::{Accepted, DeploymentStatus, EventView};
 
@@ -95,7 +98,7 @@ pub(crate) async fn submit(
     body: &[u8],
     meta: &RequestMeta,
 ) -> Result<Accepted, Rejection> {
-    let digest = Digest::of(body);
+    let digest = asked_for(body, meta);
     let now = context.now();
     let mut used: Option<(String, Guard)> = None;
     if let Some(idempotency) = &meta.idempotency_key {
@@ -114,7 +117,14 @@ pub(crate) async fn submit(
         };
         used = Some((at, guard));
     }
-    let Checked { spec, plan } = check(context, body).await?;
+    let checked = check(context, body).await?;
+    if let Some(named) = meta.plan {
+        let foreseen = preview::of(context, &checked, meta).await?;
+        if let Some(reason) = other_plan(named, &foreseen) {
+            return Err(Rejection::PlanMoved(reason));
+        }
+    }
+    let Checked { spec, plan } = checked;
     let id = spec.id.clone();
     for _ in 0..ATTEMPTS {
         let at = key::deployment(&id);
@@ -136,6 +146,16 @@ pub(crate) async fn submit(
         check_against(existing.as_ref().map(|(r, _)| r), &resources, &spec, &plan)?;
 
         let revision = existing.as_ref().map_or(0, |(r, _)| r.revision) + 1;
+        let compared = Compared {
+            spec: &spec,
+            revision,
+            plan: &plan,
+            deployed: &resources,
+        };
+        let unknown = compared.check_targets(&meta.scope);
+        if !unknown.is_empty() {
+            return Err(Rejection::Invalid(unknown));
+        }
         let mut record = existing.as_ref().map_or_else(
             || DeploymentRecord {
                 id: id.clone(),
@@ -191,7 +211,11 @@ pub(crate) async fn submit(
             status: status.unwrap_or(DeploymentStatus::Pending),
             warnings: plan.warnings.clone(),
         };
-        let (added, changed, removed) = difference(&spec, &plan, &resources);
+        let Difference {
+            added,
+            changed,
+            removed,
+        } = compared.difference();
         let revision_record = RevisionRecord {
             revision,
             by: meta
@@ -207,6 +231,8 @@ pub(crate) async fn submit(
             added,
             changed,
             removed,
+            scope: meta.scope.clone(),
+            pinned: meta.plan,
         };
         batch.put(at, encode(&record));
         batch.put(key::revision(&id, revision), encode(&revision_record));
@@ -247,6 +273,14 @@ pub(crate) async fn submit(
     )))
 }
 
+/// Of all that an idempotency key stands for.
+fn asked_for(body: &[u8], meta: &RequestMeta) -> Digest {
+    match (&meta.scope, &meta.plan) {
+        (Scope::Whole, None) => Digest::of(body),
+        (scope, plan) => Digest::of(&encode(&(Digest::of(body), scope, plan))),
+    }
+}
+
 /// Whether the host takes on another deployment.
 fn room(context: &Context) -> Result<(), Rejection> {
     let now = context.scheduler.occupancy();
@@ -268,6 +302,16 @@ pub(crate) async fn ask(
     context: &Arc<Context>,
     id: &DeploymentId,
     request: Request,
+) -> Result<(), Rejection> {
+    ask_and_put(context, id, request, None).await
+}
+
+/// The same, with a document that belongs to the request.
+pub(crate) async fn ask_and_put(
+    context: &Arc<Context>,
+    id: &DeploymentId,
+    request: Request,
+    document: Option<(String, Bytes)>,
 ) -> Result<(), Rejection> {
     let at = key::deployment(id);
     for _ in 0..ATTEMPTS {
@@ -294,6 +338,9 @@ pub(crate) async fn ask(
         batch
             .put(at.clone(), encode(&record))
             .put(key::todo(id), encode(&record.todo()));
+        if let Some((at, document)) = &document {
+            batch.put(at.clone(), document.clone());
+        }
         match context.store.commit(batch).await {
             Ok(()) => {
                 wake(context, id, &record.ticket());
@@ -377,40 +424,6 @@ fn check_against(
     } else {
         Err(Rejection::Invalid(violations))
     }
-}
-
-/// Names of what is new, changed and gone against what is deployed.
-fn difference(
-    spec: &DeploymentSpec,
-    plan: &ExecutionPlan,
-    resources: &[ResourceRecord],
-) -> (Vec<String>, Vec<String>, Vec<String>) {
-    let known: BTreeMap<&ResourceName, &ResourceRecord> =
-        resources.iter().map(|r| (&r.name, r)).collect();
-    let mut added = Vec::new();
-    let mut changed = Vec::new();
-    for planned in &plan.resources {
-        match known.get(&planned.name) {
-            None => added.push(planned.name.to_string()),
-            Some(record) => {
-                let same = record.definition_digest == planned.definition_digest
-                    && planner::resolve_config(&planned.config, &mut |reference| {
-                        recorded(spec, 0, reference, |name| known.get(name).copied())
-                    })
-                    .is_ok_and(|resolved| resolved.config == record.config);
-                if !same {
-                    changed.push(planned.name.to_string());
-                }
-            }
-        }
-    }
-    let kept: BTreeSet<&ResourceName> = plan.resources.iter().map(|r| &r.name).collect();
-    let removed = resources
-        .iter()
-        .filter(|r| !kept.contains(&r.name))
-        .map(|r| r.name.to_string())
-        .collect();
-    (added, changed, removed)
 }
 
 fn accepted_event(

@@ -13,6 +13,7 @@ use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::Reference;
 
 use crate::context::Context;
+use crate::gate::Intent;
 use crate::lookup::outputs_unknown;
 use crate::records::{ResourceRecord, RevisionRecord};
 
@@ -29,11 +30,15 @@ const SHOWN: usize = 5;
 pub(crate) async fn all(
     context: &Arc<Context>,
     id: &DeploymentId,
-    revision: &RevisionRecord,
-    deployed: &[ResourceRecord],
+    intent: &Intent,
 ) -> Result<(), String> {
+    let (revision, deployed) = (intent.revision.as_ref(), &intent.resources);
+    let part = intent.part.as_ref();
+    let places: Vec<usize> = (0..revision.plan.resources.len())
+        .filter(|i| part.is_none_or(|part| part.contains(&revision.plan.resources[*i].name)))
+        .collect();
     let give_up = context.now().plus_millis(ENGINES_WAIT_MS);
-    let refusals: Vec<String> = futures::stream::iter(0..revision.plan.resources.len())
+    let refusals: Vec<String> = futures::stream::iter(places)
         .map(|place| async move {
             let resource = &revision.plan.resources[place];
             loop {

@@ -118,6 +118,9 @@ pub struct DeploymentView {
     /// Free-form.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What waits for somebody to approve it, or was approved last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
     /// A later revision that waits for this one to settle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queued_revision: Option<u64>,
@@ -125,6 +128,31 @@ pub struct DeploymentView {
     pub created_at: String,
     /// RFC 3339.
     pub updated_at: String,
+}
+
+/// A plan that waits for somebody to approve it, or that was approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalView {
+    /// The plan's digest: name it when approving, so that nothing else is.
+    pub plan: String,
+    /// Of which revision.
+    pub revision: u64,
+    /// `apply` or `delete`.
+    pub action: String,
+    /// Counts by action, such as `{"create": 2}`.
+    pub summary: BTreeMap<String, u32>,
+    /// Since when it waits, RFC 3339.
+    pub requested_at: String,
+    /// Who approved it; absent while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// When, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<String>,
+    /// What whoever approved it had to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 /// A resource of a deployment.
@@ -314,24 +342,27 @@ pub struct GraphEdge {
 }
 
 /// What would change.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
     /// The deployment.
     pub id: String,
     /// The revision that posting it would make.
     pub revision: u64,
+    /// Of all that would happen, and of what it hangs on: with the same digest
+    /// the same would happen.
+    pub digest: String,
     /// In the order in which they would be done.
     pub resources: Vec<PlannedChangeView>,
     /// What to know.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Counts by action, such as `{"create": 2}`.
     pub summary: BTreeMap<String, u32>,
 }
 
 /// What would happen to one resource.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedChangeView {
     /// Its name.

@@ -104,7 +104,7 @@ async fn answer(
 }
 
 /// Reads an action: no body, or an object with some of the known fields.
-async fn action(
+pub(super) async fn action(
     api: &Api,
     correlation: &CorrelationId,
     request: Request,
@@ -163,7 +163,7 @@ fn fields(bytes: &[u8], known: &[&str]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-fn invalid(code: &str, pointer: &str, message: &str) -> Problem {
+pub(super) fn invalid(code: &str, pointer: &str, message: &str) -> Problem {
     let detail = if pointer.is_empty() {
         message.to_owned()
     } else {

@@ -1,15 +1,17 @@
 //! Deployments: take in, show, list, remove, plan.
 
+use std::collections::BTreeSet;
+
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use nestor_core::ids::DeploymentId;
-use nestor_core::spec::MAX_BODY_BYTES;
+use nestor_core::ids::{DeploymentId, Digest, ResourceName};
+use nestor_core::spec::{MAX_BODY_BYTES, MAX_RESOURCES};
 use nestor_core::text::{did_you_mean, shortened};
-use nestor_orchestrator::service::ListFilter;
+use nestor_orchestrator::service::{ListFilter, Scope};
 use nestor_orchestrator::view::{
     Accepted, DeploymentPage, DeploymentStatus, DeploymentView, GraphView, PlanView, RevisionView,
 };
@@ -27,11 +29,15 @@ use crate::state::Api;
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "The same key and body within 24 h answer the same."),
         ("X-Correlation-Id" = Option<String>, Header, description = "Found again in logs, events and engine calls."),
+        ("target" = Option<Vec<String>>, Query, description = "Only this resource and what it depends on; may be given several times"),
+        ("affected" = Option<bool>, Query, description = "Only resources that differ from what is deployed, and what depends on them"),
+        ("plan" = Option<String>, Query, description = "The digest of a plan: refused unless exactly that would happen"),
     ),
     request_body = DeploymentRequest,
     responses(
         (status = 202, description = "Durably accepted; goes on by itself", body = Accepted, headers(("Location" = String, description = "The deployment"))),
         (status = 400, description = "Not JSON", body = ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "What would happen now is not the plan that was named", body = ProblemView, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = ProblemView, content_type = "application/problem+json"),
         (status = 415, description = "Not declared as JSON", body = ProblemView, content_type = "application/problem+json"),
         (status = 422, description = "Not a deployment that can be run; every violation", body = ProblemView, content_type = "application/problem+json"),
@@ -44,9 +50,13 @@ pub(crate) async fn submit(
     request: Request,
 ) -> Result<Response, Response> {
     let early = |problem: Problem| problem.into_response();
-    Params::of(request.uri(), &[]).map_err(early)?;
+    let known = ["target", "affected", "plan"];
+    let params = Params::with_list(request.uri(), &known, Some("target")).map_err(early)?;
     require_json(request.headers()).map_err(early)?;
-    let meta = meta(request.headers(), &correlation).map_err(early)?;
+    let mut meta = meta(request.headers(), &correlation).map_err(early)?;
+    meta.scope = scope(&params).map_err(early)?;
+    let expected = "the digest of a plan: 'sha256:' and 64 hex digits";
+    meta.plan = params.parse::<Digest>("plan", expected).map_err(early)?;
     let body = read(&api, request, MAX_BODY_BYTES).await.map_err(early)?;
     let service = api.service().clone();
     let accepted = api
@@ -57,6 +67,30 @@ pub(crate) async fn submit(
         })
         .await?;
     Ok(accepted_response(accepted))
+}
+
+/// Which resources a request is about.
+fn scope(params: &Params) -> Result<Scope, Problem> {
+    let mut targets = BTreeSet::new();
+    for target in params.all("target") {
+        let name = ResourceName::new(target)
+            .map_err(|error| Problem::parameter("target", error.to_string()))?;
+        targets.insert(name);
+        if targets.len() > MAX_RESOURCES {
+            let message = format!("there are more than {MAX_RESOURCES} targets");
+            return Err(Problem::parameter("target", message));
+        }
+    }
+    let affected = params.parse::<bool>("affected", "true or false")?;
+    match (targets.is_empty(), affected.unwrap_or(false)) {
+        (true, false) => Ok(Scope::Whole),
+        (true, true) => Ok(Scope::Affected),
+        (false, false) => Ok(Scope::Targets(targets)),
+        (false, true) => Err(Problem::parameter(
+            "affected",
+            "target and affected exclude each other; give one of them",
+        )),
+    }
 }
 
 /// 202 with the deployment's place.
@@ -232,6 +266,10 @@ pub(crate) async fn graph(
 /// What posting a deployment would change. Changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/plans", tag = "plans",
+    params(
+        ("target" = Option<Vec<String>>, Query, description = "Only this resource and what it depends on; may be given several times"),
+        ("affected" = Option<bool>, Query, description = "Only resources that differ from what is deployed, and what depends on them"),
+    ),
     request_body = DeploymentRequest,
     responses(
         (status = 200, body = PlanView),
@@ -253,7 +291,11 @@ pub(crate) async fn plan(
 /// since. Changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/deployments/{id}/plan", tag = "plans",
-    params(("id" = String, Path, description = "The deployment's id, the same as in the body")),
+    params(
+        ("id" = String, Path, description = "The deployment's id, the same as in the body"),
+        ("target" = Option<Vec<String>>, Query, description = "Only this resource and what it depends on; may be given several times"),
+        ("affected" = Option<bool>, Query, description = "Only resources that differ from what is deployed, and what depends on them"),
+    ),
     request_body(content = Option<DeploymentRequest>, description = "Absent: the latest revision, planned again"),
     responses(
         (status = 200, body = PlanView),
@@ -281,8 +323,10 @@ async fn plan_for(
     expected: Option<DeploymentId>,
 ) -> Result<Json<PlanView>, Response> {
     let early = |problem: Problem| problem.into_response();
-    Params::of(request.uri(), &[]).map_err(early)?;
-    let meta = meta(request.headers(), correlation).map_err(early)?;
+    let known = ["target", "affected"];
+    let params = Params::with_list(request.uri(), &known, Some("target")).map_err(early)?;
+    let mut meta = meta(request.headers(), correlation).map_err(early)?;
+    meta.scope = scope(&params).map_err(early)?;
     let body = read_optional(api, request, MAX_BODY_BYTES)
         .await
         .map_err(early)?;

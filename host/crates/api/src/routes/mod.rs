@@ -1,6 +1,7 @@
 //! The routes, by what they are about.
 
 pub(crate) mod actions;
+pub(crate) mod approval;
 pub(crate) mod catalog;
 pub(crate) mod deployments;
 pub(crate) mod engines;

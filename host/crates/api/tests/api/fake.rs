@@ -19,7 +19,7 @@ use nestor_core::ids::{Digest, EngineId};
 use nestor_core::ports::{Catalog, CatalogError};
 use nestor_core::spec::CatalogRef;
 use nestor_core::violation::{Violation, ViolationCode};
-use nestor_orchestrator::service::{ListFilter, Rejection, RequestMeta};
+use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::*;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -123,6 +123,7 @@ impl Service for Fake {
         Ok(PlanView {
             id,
             revision: 2,
+            digest: Digest::of(b"plan").to_string(),
             resources: vec![],
             warnings: vec![],
             summary: Default::default(),
@@ -148,6 +149,7 @@ impl Service for Fake {
             resources: vec![],
             warnings: vec![],
             labels: Default::default(),
+            approval: None,
             queued_revision: None,
             created_at: "2026-01-01T00:00:00.000Z".into(),
             updated_at: "2026-01-01T00:00:00.000Z".into(),
@@ -172,6 +174,30 @@ impl Service for Fake {
         self.note(format!("delete {id}"), &meta);
         self.fate(id).await?;
         Ok(accepted(id))
+    }
+    async fn approve(
+        &self,
+        id: &str,
+        approving: Approving,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        self.note(format!("approve {id} {approving:?}"), &meta);
+        self.fate(id).await?;
+        if approving.plan.is_some() {
+            return Err(Rejection::PlanMoved("another plan waits".into()));
+        }
+        Ok(accepted(id))
+    }
+    async fn waiting_plan(&self, id: &str) -> Result<PlanView, Rejection> {
+        self.fate(id).await?;
+        Ok(PlanView {
+            id: id.into(),
+            revision: 2,
+            digest: Digest::of(b"plan").to_string(),
+            resources: vec![],
+            warnings: vec![],
+            summary: Default::default(),
+        })
     }
     async fn retry(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
         self.note(format!("retry {id}"), &meta);

@@ -1,6 +1,7 @@
 //! The API over a fake orchestrator: what a client sees.
 #![allow(clippy::unwrap_used)]
 
+mod approval;
 mod bad_input;
 mod bad_parameters;
 mod deployments;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::graph::{Cycle, FoundReference, Wire, Wiring};
 use super::select::{deliver, select_engine};
-use super::{Definitions, ExecutionPlan, PlannedEdge, PlannedResource};
+use super::{Definitions, ExecutionPlan, PlannedEdge, PlannedResource, UNKNOWN_KEY, placeholder};
 use crate::definition::{Definition, JsonType};
 use crate::ids::{Digest, EngineId};
 use crate::ports::{CatalogError, EngineHead};
@@ -218,6 +218,14 @@ impl Planner<'_> {
         for (i, (chosen, reaches)) in chosen.iter().zip(references).enumerate() {
             if self.violations.len() >= MAX_VIOLATIONS {
                 return;
+            }
+            // It would be taken for a value that is not known yet, and never be applied.
+            if let Some(pointer) = placeholder(&self.spec.resources[i].config) {
+                let message = format!(
+                    "an object with the key {UNKNOWN_KEY:?} stands for a value that is not known yet; give the key another name"
+                );
+                let pointer = format!("/resources/{i}/config{pointer}");
+                self.violation(ViolationCode::InvalidValue, pointer, message);
             }
             let Some(Chosen { definition, .. }) = chosen else {
                 continue;

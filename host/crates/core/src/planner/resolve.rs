@@ -10,6 +10,23 @@ use crate::violation::MAX_VIOLATIONS;
 /// The key of the object that stands for a value not known yet: `{"$unknown": "string"}`.
 pub const UNKNOWN_KEY: &str = "$unknown";
 
+/// Where in a config a placeholder stands, as a JSON pointer. Recurses as deep
+/// as the config, which the parser bounds.
+#[must_use]
+pub fn placeholder(config: &Value) -> Option<String> {
+    match config {
+        Value::Object(entries) if entries.contains_key(UNKNOWN_KEY) => Some(String::new()),
+        Value::Object(entries) => entries.iter().find_map(|(key, value)| {
+            placeholder(value).map(|rest| format!("/{}{rest}", pointer_step(key)))
+        }),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(i, item)| placeholder(item).map(|rest| format!("/{i}{rest}"))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
 /// What is known of a reference. For [`Reference::Output`] this is the whole
 /// output; the path behind it is followed by [`resolve_config`].
 #[derive(Debug, Clone, PartialEq)]

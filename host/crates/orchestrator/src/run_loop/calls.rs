@@ -225,6 +225,7 @@ impl RunLoop {
                 let open = self.resources.get(&name).and_then(|r| r.open.clone());
                 let mut record = *planned;
                 record.applied = Some(record.target());
+                record.settled_by = open.as_ref().map(|o| o.id.clone());
                 record.engine_digest = open.and_then(|o| o.engine_digest);
                 record.outputs = settlement.outputs;
                 record.state = settlement.state;

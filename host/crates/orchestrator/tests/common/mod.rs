@@ -112,6 +112,11 @@ impl World {
 
     /// A host on this world. Dropping it without `shutdown` is a crash.
     pub(crate) async fn host(&self) -> Orchestrator {
+        self.try_host().await.expect("starts")
+    }
+
+    /// The same on a store that may be dead.
+    pub(crate) async fn try_host(&self) -> Option<Orchestrator> {
         let parts = Parts {
             store: Arc::clone(&self.store),
             engines: self.engines.clone(),
@@ -121,7 +126,7 @@ impl World {
             limits: self.limits.clone(),
             environments: self.environments.clone(),
         };
-        Orchestrator::start(parts).await.expect("starts")
+        Orchestrator::start(parts).await.ok()
     }
 }
 

@@ -127,6 +127,19 @@ impl FakeEngines {
         self.changed.send_replace(());
     }
 
+    /// Puts another component in the place of an engine's.
+    ///
+    /// # Panics
+    /// When there is no engine of that name.
+    pub fn swap(&self, name: &str, component: &[u8]) {
+        let id = EngineId::new(name).expect("an engine's name");
+        let mut state = self.state();
+        let head = state.engines.get_mut(&id).expect("an engine of that name");
+        head.digest = Digest::of(component);
+        drop(state);
+        self.changed.send_replace(());
+    }
+
     /// What happens to resources of this name, in every deployment. Counters
     /// such as `transient` begin anew with each operation.
     pub fn script(&self, resource: &str, behaviour: Behaviour) {

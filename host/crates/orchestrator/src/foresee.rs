@@ -1,0 +1,572 @@
+//! What a revision would change, as the engines see it: for who asks, and for
+//! who approves.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use nestor_core::definition::{JsonType, declared_outputs};
+use nestor_core::engine::{
+    Action, CallContext, Change, EngineError, ProposedChanges, Purpose, ResourceRequest,
+};
+use nestor_core::ids::{DeploymentId, Digest, EngineId, OutputName, ResourceName};
+use nestor_core::planner::{Lookup, PlannedResource, Resolved, UNKNOWN_KEY, resolve_config};
+use nestor_core::ports::{EngineCall, Function, NoObserver, Reply};
+use nestor_core::spec::{DeploymentSpec, Reference};
+use nestor_core::violation::{Violation, ViolationCode};
+
+use crate::context::Context;
+use crate::lookup::of_deployment;
+use crate::present::MASK;
+use crate::records::{ResourceRecord, encode};
+use crate::scope::Compared;
+use crate::view::{PlanView, PlannedChangeView};
+
+/// What a plan was made from: by the name of each thing, which one of it.
+/// Nothing in it is secret.
+pub(crate) type Basis = BTreeMap<String, String>;
+
+/// A plan, and what it was made from.
+pub(crate) struct Foreseen {
+    pub(crate) view: PlanView,
+    pub(crate) digest: Digest,
+    pub(crate) basis: Basis,
+}
+
+impl Foreseen {
+    /// Whether anything would change, or might.
+    pub(crate) fn changes(&self) -> bool {
+        self.view.resources.iter().any(|r| r.action != "noop")
+    }
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub(crate) enum Unforeseen {
+    /// An engine is still being prepared, or does not answer just now.
+    NotNow {
+        message: String,
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// Engines refuse resources; never empty.
+    Refused(Vec<Violation>),
+    /// A bug, or a damaged document.
+    Internal(String),
+}
+
+/// What is asked of the engines.
+pub(crate) struct Question<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) compared: Compared<'a>,
+    /// None: all.
+    pub(crate) part: Option<&'a BTreeSet<ResourceName>>,
+    pub(crate) traceparent: Option<&'a str>,
+}
+
+/// What is known of an output while planning.
+#[derive(Clone)]
+enum Known {
+    Value {
+        value: Value,
+        sensitive: bool,
+    },
+    Unknown {
+        json_type: JsonType,
+        sensitive: bool,
+    },
+}
+
+type Outputs = HashMap<(ResourceName, OutputName), Known>;
+
+impl Question<'_> {
+    /// Asks every engine about its resources, in the order of the plan.
+    pub(crate) async fn ask(&self) -> Result<Foreseen, Unforeseen> {
+        let Compared {
+            spec,
+            revision,
+            plan,
+            deployed,
+        } = self.compared;
+        let deployed: BTreeMap<&ResourceName, &ResourceRecord> =
+            deployed.iter().map(|r| (&r.name, r)).collect();
+        let wanted = |name: &ResourceName| self.part.is_none_or(|part| part.contains(name));
+        let mut outputs: Outputs = HashMap::new();
+        let (mut resources, mut violations) = (Vec::new(), Vec::new());
+        let mut digested = Vec::new();
+        let mut basis = Basis::new();
+        for planned in &plan.resources {
+            let current = deployed.get(&planned.name).copied();
+            if !wanted(&planned.name) {
+                // It stays as it is, and so do its outputs.
+                stays(&mut outputs, planned, current);
+                continue;
+            }
+            let resolved =
+                resolve(spec, revision, planned, &outputs).map_err(Unforeseen::Internal)?;
+            match self.one(planned, &resolved, current).await {
+                Ok(proposed) => {
+                    remember(&mut outputs, planned, current, &proposed);
+                    let view = self.view(planned, &resolved, current, proposed);
+                    digested.push(Digest::of(&encode(&(&view.name, masked(&resolved), {
+                        (&view.action, &view.changes, &view.outputs)
+                    }))));
+                    resources.push(view);
+                }
+                Err(
+                    EngineError::Unavailable {
+                        message,
+                        retry_after: Some(wait),
+                    }
+                    | EngineError::Transient {
+                        message,
+                        retry_after: Some(wait),
+                    },
+                ) => {
+                    let retry_after = wait.as_secs().max(1);
+                    return Err(Unforeseen::NotNow {
+                        message,
+                        retry_after,
+                    });
+                }
+                Err(EngineError::Transient { message, .. }) => {
+                    return Err(Unforeseen::NotNow {
+                        message,
+                        retry_after: 1,
+                    });
+                }
+                Err(error) => violations.extend(refusals(spec, planned, &error)),
+            }
+            self.planned_basis(planned, &mut basis);
+            let needed = planned.depends_on.iter();
+            let needed = needed.filter_map(|i| deployed.get(&plan.resources[*i as usize].name));
+            for record in needed.copied().chain(current) {
+                recorded_basis(record, &mut basis);
+            }
+        }
+        if !violations.is_empty() {
+            return Err(Unforeseen::Refused(violations));
+        }
+        let kept: BTreeSet<&ResourceName> = plan.resources.iter().map(|r| &r.name).collect();
+        let gone = deployed
+            .values()
+            .filter(|r| !kept.contains(&r.name) && wanted(&r.name));
+        for gone in gone {
+            self.engine_basis(&gone.engine, &mut basis);
+            recorded_basis(gone, &mut basis);
+            resources.push(deletion(
+                gone,
+                "the resource is no longer in the deployment",
+            ));
+        }
+        Ok(finish(
+            spec.id.to_string(),
+            revision,
+            resources,
+            plan.warnings.clone(),
+            digested,
+            basis,
+        ))
+    }
+
+    fn planned_basis(&self, planned: &PlannedResource, basis: &mut Basis) {
+        let definition = format!("definition {}", planned.catalog_ref);
+        basis.insert(definition, planned.definition_digest.to_string());
+        self.engine_basis(&planned.engine, basis);
+    }
+
+    fn engine_basis(&self, engine: &EngineId, basis: &mut Basis) {
+        engine_basis(self.context, engine, basis);
+    }
+
+    async fn one(
+        &self,
+        planned: &PlannedResource,
+        resolved: &Resolved,
+        current: Option<&ResourceRecord>,
+    ) -> Result<ProposedChanges, EngineError> {
+        let Compared {
+            spec,
+            revision,
+            plan,
+            ..
+        } = self.compared;
+        let wanted = ResourceRecord::planned(planned, plan, resolved.config.clone());
+        if let Some(current) = current
+            && resolved.unknown.is_empty()
+            && current.open.is_none()
+            && current.applied == Some(wanted.target())
+        {
+            let summary = "already as wanted".into();
+            return Ok(ProposedChanges {
+                action: Action::Noop,
+                changes: Vec::new(),
+                outputs: Vec::new(),
+                summary,
+            });
+        }
+        let id: &DeploymentId = &spec.id;
+        let call = EngineCall {
+            engine: planned.engine.clone(),
+            digest: None,
+            function: Function::Plan,
+            context: CallContext {
+                operation_id: format!("{id}/plan/{revision}/{}", planned.name),
+                purpose: Purpose::Inspect,
+                deployment: id.clone(),
+                revision,
+                environment: spec.environment.clone(),
+                composer: spec.composer.clone(),
+                attempt: 1,
+                traceparent: self.traceparent.map(str::to_owned),
+            },
+            request: ResourceRequest {
+                name: planned.name.clone(),
+                catalog_ref: planned.catalog_ref.clone(),
+                definition: Arc::clone(&planned.section),
+                config: resolved.config.clone(),
+                declared_outputs: Arc::new(declared_outputs(&planned.declared_outputs)),
+                prior: current.and_then(ResourceRecord::prior),
+            },
+            definition_folder: planned.definition_folder.clone(),
+            observer: Arc::new(NoObserver),
+        };
+        match self.context.engines.call(call).await {
+            Ok(Reply::Proposed(proposed)) => Ok(proposed),
+            Ok(_) => Err(EngineError::Trapped(
+                "plan was answered with something else".into(),
+            )),
+            // Without a dry run it is still known whether the resource is there.
+            Err(EngineError::Unsupported(_)) => Ok(ProposedChanges {
+                action: if current.is_some() {
+                    Action::Update
+                } else {
+                    Action::Create
+                },
+                changes: Vec::new(),
+                outputs: Vec::new(),
+                summary: "the engine has no dry run".into(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn view(
+        &self,
+        planned: &PlannedResource,
+        resolved: &Resolved,
+        current: Option<&ResourceRecord>,
+        proposed: ProposedChanges,
+    ) -> PlannedChangeView {
+        // An update that hangs on a value nobody knows yet may turn out to be none.
+        let hangs = !resolved.unknown.is_empty() && current.is_some_and(|c| c.applied.is_some());
+        let (action, reason) = match proposed.action {
+            Action::Noop | Action::Update | Action::Replace if hangs => (
+                "possible",
+                format!(
+                    "depends on outputs that are known only after apply ({})",
+                    resolved.unknown.join(", ")
+                ),
+            ),
+            Action::Noop => ("noop", proposed.summary.clone()),
+            Action::Create => ("create", proposed.summary.clone()),
+            Action::Update => ("update", proposed.summary.clone()),
+            Action::Replace => ("replace", proposed.summary.clone()),
+            Action::Delete => ("delete", proposed.summary.clone()),
+        };
+        let masked = |pointer: &str| {
+            resolved
+                .sensitive
+                .iter()
+                .any(|s| pointer.starts_with(s.as_str()))
+        };
+        let changes = proposed.changes.into_iter().map(|change| {
+            let sensitive = change.sensitive || masked(&change.path);
+            let shown = |value: Option<Value>| {
+                if sensitive {
+                    value.map(|_| Value::from(MASK))
+                } else {
+                    value
+                }
+            };
+            Change {
+                before: shown(change.before),
+                after: shown(change.after),
+                path: change.path,
+                sensitive,
+            }
+        });
+        let outputs = planned.declared_outputs.iter().map(|(name, declared)| {
+            let recorded = current.and_then(|r| r.outputs.iter().find(|o| &o.name == name));
+            let told = proposed.outputs.iter().find(|o| &o.name == name);
+            let known = match (told, recorded) {
+                (Some(told), _) => told.known.as_ref().map(|known| (known, told.sensitive)),
+                (None, Some(recorded)) if action == "noop" => {
+                    Some((&recorded.value, recorded.sensitive))
+                }
+                (None, _) => None,
+            };
+            let value = match known {
+                Some((_, sensitive)) if sensitive || declared.sensitive => Value::from(MASK),
+                Some((known, _)) => known.clone(),
+                None => json!({ UNKNOWN_KEY: declared.json_type.as_str() }),
+            };
+            (name.to_string(), value)
+        });
+        let names = |i: &u32| self.compared.plan.resources[*i as usize].name.to_string();
+        PlannedChangeView {
+            name: planned.name.to_string(),
+            engine: planned.engine.to_string(),
+            catalog_ref: planned.catalog_ref.clone(),
+            action: action.into(),
+            reason,
+            depends_on: planned.depends_on.iter().map(names).collect(),
+            outputs: outputs.collect(),
+            changes: changes.collect(),
+        }
+    }
+}
+
+/// What destroying all of a deployment would change. No engine is asked.
+pub(crate) fn destruction(
+    context: &Context,
+    id: &DeploymentId,
+    revision: u64,
+    order: &[ResourceName],
+    deployed: &[ResourceRecord],
+) -> Foreseen {
+    let mut basis = Basis::new();
+    let records: BTreeMap<&ResourceName, &ResourceRecord> =
+        deployed.iter().map(|r| (&r.name, r)).collect();
+    let mut resources = Vec::new();
+    for record in order.iter().filter_map(|name| records.get(name)) {
+        engine_basis(context, &record.engine, &mut basis);
+        recorded_basis(record, &mut basis);
+        resources.push(deletion(record, "the deployment is deleted"));
+    }
+    finish(
+        id.to_string(),
+        revision,
+        resources,
+        Vec::new(),
+        Vec::new(),
+        basis,
+    )
+}
+
+/// What is different between what two plans were made from, for people.
+pub(crate) fn moved(before: &Basis, now: &Basis) -> Vec<String> {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| match (before.get(name), now.get(name)) {
+            (Some(was), Some(is)) if was == is => None,
+            (Some(_), Some(_)) => Some(format!("{name} is another one now")),
+            (None, _) => Some(format!("{name} is new")),
+            (Some(_), None) => Some(format!("{name} is gone")),
+        })
+        .collect()
+}
+
+fn engine_basis(context: &Context, engine: &EngineId, basis: &mut Basis) {
+    let which = match context.engines.head(engine) {
+        Ok(head) => head.digest.to_string(),
+        Err(_) => "none".to_owned(),
+    };
+    basis.insert(format!("engine {engine}"), which);
+}
+
+/// Which operation changed it last says all of a resource: its config, outputs
+/// and state change in no other way.
+fn recorded_basis(record: &ResourceRecord, basis: &mut Basis) {
+    let open = record.open.as_ref().map(|open| &open.id);
+    let which = format!("{:?} {open:?}", record.settled_by);
+    basis.insert(format!("resource {}", record.name), which);
+}
+
+fn finish(
+    id: String,
+    revision: u64,
+    resources: Vec<PlannedChangeView>,
+    warnings: Vec<String>,
+    digested: Vec<Digest>,
+    basis: Basis,
+) -> Foreseen {
+    let mut summary = BTreeMap::new();
+    for resource in &resources {
+        *summary.entry(resource.action.clone()).or_insert(0) += 1;
+    }
+    let order: Vec<(&str, &str)> = resources
+        .iter()
+        .map(|r| (r.name.as_str(), r.action.as_str()))
+        .collect();
+    // Not the number of the revision: another that was refused meanwhile
+    // changes nothing of what would happen.
+    let digest = Digest::of(&encode(&(&id, &order, &digested, &basis)));
+    let view = PlanView {
+        id,
+        revision,
+        digest: digest.to_string(),
+        resources,
+        warnings,
+        summary,
+    };
+    Foreseen {
+        view,
+        digest,
+        basis,
+    }
+}
+
+fn deletion(gone: &ResourceRecord, reason: &str) -> PlannedChangeView {
+    PlannedChangeView {
+        name: gone.name.to_string(),
+        engine: gone.engine.to_string(),
+        catalog_ref: gone.catalog_ref.clone(),
+        action: "delete".into(),
+        reason: reason.into(),
+        depends_on: Vec::new(),
+        changes: Vec::new(),
+        outputs: BTreeMap::new(),
+    }
+}
+
+/// A config without what must not be known of it, not even by guessing what
+/// its digest was made of.
+fn masked(resolved: &Resolved) -> Value {
+    let mut config = resolved.config.clone();
+    for pointer in &resolved.sensitive {
+        if let Some(value) = config.pointer_mut(pointer) {
+            *value = Value::from(MASK);
+        }
+    }
+    config
+}
+
+fn resolve(
+    spec: &DeploymentSpec,
+    revision: u64,
+    planned: &PlannedResource,
+    outputs: &Outputs,
+) -> Result<Resolved, String> {
+    let mut lookup = |reference: &Reference| match of_deployment(spec, revision, reference) {
+        Ok(known) => known,
+        Err((resource, output)) => match outputs.get(&(resource.clone(), output.clone())) {
+            Some(Known::Value { value, sensitive }) => Lookup::Value {
+                value: value.clone(),
+                sensitive: *sensitive,
+            },
+            Some(Known::Unknown {
+                json_type,
+                sensitive,
+            }) => Lookup::Unknown {
+                json_type: *json_type,
+                sensitive: *sensitive,
+            },
+            // Its resource was refused; so will this plan be.
+            None => Lookup::Unknown {
+                json_type: JsonType::String,
+                sensitive: false,
+            },
+        },
+    };
+    resolve_config(&planned.config, &mut lookup).map_err(|unresolved| {
+        unresolved
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    })
+}
+
+/// What is known of the outputs of a resource that is not worked on.
+fn stays(outputs: &mut Outputs, planned: &PlannedResource, current: Option<&ResourceRecord>) {
+    let stays = ProposedChanges {
+        action: Action::Noop,
+        changes: Vec::new(),
+        outputs: Vec::new(),
+        summary: String::new(),
+    };
+    remember(outputs, planned, current, &stays);
+}
+
+/// What later resources may know of this one's outputs.
+fn remember(
+    outputs: &mut Outputs,
+    planned: &PlannedResource,
+    current: Option<&ResourceRecord>,
+    proposed: &ProposedChanges,
+) {
+    for (name, declared) in &planned.declared_outputs {
+        let recorded = current.and_then(|r| r.outputs.iter().find(|o| &o.name == name));
+        let told = proposed.outputs.iter().find(|o| &o.name == name);
+        let known = match (proposed.action, recorded, told) {
+            (_, _, Some(told)) => told.known.clone().map(|value| (value, told.sensitive)),
+            (Action::Noop, Some(recorded), None) => {
+                Some((recorded.value.clone(), recorded.sensitive))
+            }
+            (
+                Action::Noop | Action::Create | Action::Update | Action::Replace | Action::Delete,
+                _,
+                None,
+            ) => None,
+        };
+        let entry = match known {
+            Some((value, sensitive)) => Known::Value {
+                value,
+                sensitive: sensitive || declared.sensitive,
+            },
+            None => Known::Unknown {
+                json_type: declared.json_type,
+                sensitive: declared.sensitive,
+            },
+        };
+        outputs.insert((planned.name.clone(), name.clone()), entry);
+    }
+}
+
+/// An engine's refusal as violations of the request.
+fn refusals(
+    spec: &DeploymentSpec,
+    planned: &PlannedResource,
+    error: &EngineError,
+) -> Vec<Violation> {
+    let place = spec
+        .resources
+        .iter()
+        .position(|r| r.name == planned.name)
+        .unwrap_or_default();
+    let base = format!("/resources/{place}/config");
+    match error {
+        EngineError::Invalid(found) => found
+            .iter()
+            .map(|v| {
+                Violation::new(
+                    ViolationCode::EngineRefused,
+                    format!("{base}{}", v.path),
+                    format!(
+                        "engine {} refuses resource {}: {}",
+                        planned.engine, planned.name, v.message
+                    ),
+                )
+            })
+            .collect(),
+        EngineError::Denied(_)
+        | EngineError::Conflict(_)
+        | EngineError::Missing(_)
+        | EngineError::Transient { .. }
+        | EngineError::Failed(_)
+        | EngineError::Unsupported(_)
+        | EngineError::Trapped(_)
+        | EngineError::LimitExceeded { .. }
+        | EngineError::Unavailable { .. } => vec![Violation::new(
+            ViolationCode::EngineRefused,
+            base,
+            format!(
+                "engine {} cannot plan resource {}: {error}",
+                planned.engine, planned.name
+            ),
+        )],
+    }
+}
