@@ -89,11 +89,13 @@ pub(crate) async fn run(args: &RenderArgs, out: &Out) -> Result<Code, Failure> {
         .head(&subject.engine)
         .map_err(|e| Failure::local(e.to_string()))?;
     if head.status == EngineStatus::Preparing {
-        out.note(&format!(
-            "compiling the engine {} for this machine, once",
-            subject.engine
-        ));
-        engines.settled().await;
+        if !engines.is_compiled(&subject.engine) {
+            out.note(&format!(
+                "compiling the engine {} for this machine, once (up to a minute)",
+                subject.engine
+            ));
+        }
+        engines.settled_of(&subject.engine).await;
     }
     let call = EngineCall {
         engine: subject.engine.clone(),

@@ -137,6 +137,16 @@ impl GatedEngines {
         self.host.settled().await;
     }
 
+    /// Waits until one engine is ready or failed.
+    pub(crate) async fn settled_of(&self, id: &EngineId) {
+        self.host.settled_of(id).await;
+    }
+
+    /// Whether an engine needs no compiler to become ready.
+    pub(crate) fn is_compiled(&self, id: &EngineId) -> bool {
+        self.host.is_compiled(id)
+    }
+
     fn is_off(&self, id: &EngineId) -> Option<String> {
         self.disabled.contains(id).then(|| {
             format!("the engine {id} is switched off in the host's config (engines.{id}.enabled)")

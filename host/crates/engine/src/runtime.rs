@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use wasmtime::{
@@ -19,6 +19,12 @@ use crate::error::EngineHostError;
 /// the thread offered to others. Shorter costs wake-ups, longer lets a looping
 /// guest hold a thread.
 const TICK: Duration = Duration::from_millis(10);
+
+/// After so long without a call the host gives its allocator's free memory
+/// back: every thread that carried a large answer keeps some, 120 MB in all
+/// after twenty large charts. Shorter would do it between two calls of one
+/// deployment, for nothing.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Of the guest's own call stack. Rust guests with serde recurse 128 levels in
 /// well under half of it.
@@ -56,7 +62,7 @@ pub(crate) struct Runtime {
 impl Runtime {
     pub(crate) fn new(slots: u32) -> Result<Self, EngineHostError> {
         let engine = engine(slots)?;
-        let ticker = Ticker::start(engine.weak())?;
+        let ticker = Ticker::start(engine.weak(), QUIET, crate::sys::release_memory)?;
         Ok(Self {
             engine,
             ticker,
@@ -114,7 +120,8 @@ fn config(slots: u32) -> Config {
 }
 
 /// Advances the epoch, from a thread of its own (a task would be starved by
-/// the guest that it polices), and only while a call is running.
+/// the guest that it polices), and only while a call is running. When none has
+/// for a while it tidies up, once.
 pub(crate) struct Ticker {
     state: Arc<TickerState>,
     thread: Thread,
@@ -130,18 +137,32 @@ struct TickerState {
 pub(crate) struct Ticking(Arc<TickerState>);
 
 impl Ticker {
-    fn start(engine: EngineWeak) -> Result<Self, EngineHostError> {
+    fn start(
+        engine: EngineWeak,
+        quiet: Duration,
+        tidy_up: impl Fn() + Send + 'static,
+    ) -> Result<Self, EngineHostError> {
         let state = Arc::new(TickerState::default());
         let own = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("nestor-epoch".into())
             .spawn(move || {
+                // Since when nothing runs; none when that is tidied up after.
+                let mut idle = None;
                 while !own.stopped.load(Ordering::Relaxed) {
                     if own.active.load(Ordering::SeqCst) == 0 {
-                        std::thread::park();
+                        match idle.map(|since: Instant| quiet.saturating_sub(since.elapsed())) {
+                            None => std::thread::park(),
+                            Some(Duration::ZERO) => {
+                                tidy_up();
+                                idle = None;
+                            }
+                            Some(left) => std::thread::park_timeout(left),
+                        }
                         continue;
                     }
                     std::thread::sleep(TICK);
+                    idle = Some(Instant::now());
                     let Some(engine) = engine.upgrade() else {
                         return;
                     };
@@ -173,5 +194,42 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::Relaxed);
         self.thread.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tidies_up_once_after_calls_and_not_between_them() {
+        let engine = Engine::default();
+        let tidied = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&tidied);
+        let quiet = Duration::from_millis(200);
+        let ticker = Ticker::start(engine.weak(), quiet, move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+        .expect("starts");
+        let until = |times: usize| {
+            let began = Instant::now();
+            while tidied.load(Ordering::SeqCst) != times {
+                assert!(began.elapsed() < Duration::from_secs(20), "{times} times");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        std::thread::sleep(2 * quiet);
+        until(0);
+        for times in 1..=2 {
+            let began = Instant::now();
+            while began.elapsed() < 2 * quiet {
+                let _call = ticker.tick();
+                std::thread::sleep(4 * TICK);
+            }
+            assert_eq!(tidied.load(Ordering::SeqCst), times - 1, "calls go on");
+            until(times);
+            std::thread::sleep(2 * quiet);
+            until(times);
+        }
     }
 }

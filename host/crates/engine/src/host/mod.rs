@@ -79,6 +79,23 @@ impl EngineHost {
         }
     }
 
+    /// Waits until one engine is ready or failed; at once when there is none.
+    pub async fn settled_of(&self, id: &EngineId) {
+        while let Some(slot) = self.registry.slot(id)
+            && !slot.head.settled()
+        {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whether an engine's compiled form is in the cache: it is ready in
+    /// milliseconds. Compiling takes up to a minute.
+    #[must_use]
+    pub fn is_compiled(&self, id: &EngineId) -> bool {
+        let slot = self.registry.slot(id);
+        slot.is_some_and(|slot| self.cache.has(&slot.head.digest))
+    }
+
     /// Asks an engine to describe itself: the smallest whole call.
     ///
     /// # Errors
