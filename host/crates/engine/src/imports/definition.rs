@@ -1,10 +1,11 @@
 //! The definition's files in one call.
 
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 
 use crate::bindings::nestor::engine::definition;
 use crate::call::CallState;
@@ -49,6 +50,9 @@ fn files(folder: &Path, under: &str) -> Result<Vec<definition::File>, String> {
     }
     let root = Dir::open_ambient_dir(folder, ambient_authority())
         .map_err(|e| format!("the definition cannot be opened: {e}"))?;
+    // A pipe put in place of a file must not hold this thread.
+    let mut reading = OpenOptions::new();
+    reading.read(true).custom_flags(libc::O_NONBLOCK);
     let start = if under.as_os_str().is_empty() {
         PathBuf::from(".")
     } else {
@@ -80,8 +84,17 @@ fn files(folder: &Path, under: &str) -> Result<Vec<definition::File>, String> {
                 folders.push((path, relative, depth + 1));
                 continue;
             }
+            if !kind.is_file() && !kind.is_symlink() {
+                continue;
+            }
             // Through the link, if it is one; cap-std refuses what leads out.
-            let metadata = root.metadata(&path).map_err(failed)?;
+            // Whatever it leads to is looked at before it is opened: opening a
+            // device can have effects.
+            if kind.is_symlink() && !root.metadata(&path).map_err(failed)?.is_file() {
+                continue;
+            }
+            let file = root.open_with(&path, &reading).map_err(failed)?;
+            let metadata = file.metadata().map_err(failed)?;
             if !metadata.is_file() {
                 continue;
             }
@@ -97,7 +110,12 @@ fn files(folder: &Path, under: &str) -> Result<Vec<definition::File>, String> {
                     "{at:?} in the definition has a name that is not Unicode"
                 ));
             };
-            let content = root.read(&path).map_err(failed)?;
+            // One byte more than it has: the end is seen with the first read.
+            let size = usize::try_from(metadata.len()).unwrap_or(0);
+            let mut content = Vec::with_capacity(size + 1);
+            file.take(MAX_BYTES)
+                .read_to_end(&mut content)
+                .map_err(failed)?;
             found.push(definition::File {
                 path: relative.to_owned(),
                 content,
