@@ -12,7 +12,6 @@ import (
 
 	release "helm.sh/helm/v4/pkg/release/v1"
 	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
-	"sigs.k8s.io/yaml"
 )
 
 // This file does what Helm's releaseutil.SortManifests does, and is the one
@@ -61,10 +60,11 @@ func sortManifests(files map[string]string) (hooks, manifests []document, err er
 			continue
 		}
 		for _, content := range splitManifests(files[source]) {
-			d := document{source: source, content: content}
-			if err := yaml.Unmarshal([]byte(content), &d.head); err != nil {
+			head, err := readHead(content)
+			if err != nil {
 				return nil, nil, fmt.Errorf("YAML parse error on %s: %w", source, err)
 			}
+			d := document{source: source, content: content, head: head}
 			annotation, isHook := hookAnnotation(d.head)
 			if !isHook {
 				manifests = append(manifests, d)
