@@ -14,6 +14,7 @@ pub(crate) enum Code {
     Refused = 4,
     NotNow = 5,
     Local = 6,
+    Drifted = 7,
     Interrupted = 130,
 }
 

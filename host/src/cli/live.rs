@@ -327,6 +327,9 @@ pub(crate) fn headline(deployment: &Deployment, out: &Out) -> String {
     if let Some(reason) = &deployment.reason {
         text.push_str(&format!("{}\n", one_line(reason)));
     }
+    if let Some(at) = &deployment.expires_at {
+        text.push_str(&format!("expires at {}\n", one_line(at)));
+    }
     text
 }
 

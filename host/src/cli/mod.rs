@@ -3,6 +3,7 @@
 mod actions;
 mod apply;
 mod configcheck;
+mod drift;
 mod engines;
 mod failure;
 mod file;
@@ -34,6 +35,7 @@ Exit codes:
   4    the server refuses: there is no such thing, or its state does not allow it
   5    the server cannot now: it is full, starting or stopping; try again later
   6    something on this machine: a file, a folder, a port
+  7    nestor drift: something is not as it was applied
   130  interrupted";
 
 /// Nestor, the deployment orchestrator.
@@ -68,6 +70,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Show the dependency graph of a deployment
     Graph(graph::GraphArgs),
+    /// Show whether a deployment still is as it was applied, or look now
+    Drift(drift::DriftArgs),
     /// Destroy a deployment, or stop and unwind it while it is under way
     Delete(actions::DeleteArgs),
     /// Go on from the resources that failed
@@ -186,6 +190,7 @@ impl Command {
             Self::Get(args) => args.format(),
             Self::Watch(args) => args.format(),
             Self::Graph(args) => args.format(),
+            Self::Drift(args) => args.format(),
             Self::Delete(args) => args.action.format(),
             Self::Retry(args) | Self::Cancel(args) => args.format(),
             Self::Rollback(args) => args.action.format(),
@@ -226,6 +231,7 @@ async fn remote(command: Command, client: &Client, out: &Out) -> Result<Code, Fa
         Command::Get(args) => get::run(&args, client, out).await,
         Command::Watch(args) => watch::run(&args, client, out).await,
         Command::Graph(args) => graph::run(&args, client, out).await,
+        Command::Drift(args) => drift::run(&args, client, out).await,
         Command::Delete(args) => actions::delete(&args, client, out).await,
         Command::Retry(args) => actions::retry(&args, client, out).await,
         Command::Cancel(args) => actions::cancel(&args, client, out).await,
@@ -279,6 +285,9 @@ mod tests {
             "config check",
             "config check nestor.yaml",
             "completions bash",
+            "drift a",
+            "drift a --now -o json",
+            "drift a --remediate --timeout 5m",
             "retry a",
             "cancel a",
             "rollback a --to 3",

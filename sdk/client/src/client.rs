@@ -13,8 +13,8 @@ use crate::error::{ClientError, Problem};
 use crate::events::{EventOptions, EventStream, stream};
 use crate::form;
 use crate::model::{
-    Accepted, DefinitionList, DefinitionVersions, Deployment, DeploymentPage, Engine, EngineList,
-    Graph, Plan, Revision,
+    Accepted, DefinitionList, DefinitionVersions, Deployment, DeploymentPage, Drift, Engine,
+    EngineList, Graph, Plan, Revision,
 };
 
 /// A server that does not answer a connection by then is not there.
@@ -244,6 +244,28 @@ impl Client {
     /// The server's problem, or the connection's.
     pub async fn graph(&self, id: &str) -> Result<Reply<Graph>, ClientError> {
         self.get(&["api", "v1", "deployments", id, "graph"]).await
+    }
+
+    /// Asks for a look for drift; with `remediate`, what is found is applied
+    /// again. [`Self::drift`] shows `pending` until the look is over.
+    ///
+    /// # Errors
+    /// The server's problem, or the connection's.
+    pub async fn check_drift(
+        &self,
+        id: &str,
+        remediate: bool,
+    ) -> Result<Reply<Accepted>, ClientError> {
+        let body = remediate.then(|| serde_json::json!({ "remediate": true }));
+        self.action(id, "drift", body).await
+    }
+
+    /// What the last look for drift saw.
+    ///
+    /// # Errors
+    /// The server's problem, or the connection's.
+    pub async fn drift(&self, id: &str) -> Result<Reply<Drift>, ClientError> {
+        self.get(&["api", "v1", "deployments", id, "drift"]).await
     }
 
     /// Events of a deployment. A connection that breaks is made again, and the

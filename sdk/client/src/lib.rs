@@ -27,7 +27,7 @@ pub use error::{ClientError, Problem, Violation};
 pub use events::{EventOptions, EventStream};
 pub use model::{
     Accepted, Change, Definition, DefinitionList, DefinitionVersions, Delivery, Deployment,
-    DeploymentPage, DeploymentStatus, DeploymentSummary, Engine, EngineList, Event, Graph,
-    GraphEdge, GraphNode, OutputDeclaration, Plan, PlannedChange, Resource, ResourceStatus,
-    Revision,
+    DeploymentPage, DeploymentStatus, DeploymentSummary, Drift, Engine, EngineList, Event, Graph,
+    GraphEdge, GraphNode, OutputDeclaration, Plan, PlannedChange, Resource, ResourceDrift,
+    ResourceStatus, Revision,
 };

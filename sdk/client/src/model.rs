@@ -161,6 +161,9 @@ pub struct Deployment {
     /// A later revision that waits for this one to settle.
     #[serde(default)]
     pub queued_revision: Option<u64>,
+    /// When it will be destroyed (`ttl`), RFC 3339.
+    #[serde(default)]
+    pub expires_at: Option<String>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.
@@ -395,6 +398,55 @@ pub struct Change {
     /// The values are masked.
     #[serde(default)]
     pub sensitive: bool,
+}
+
+/// What the last look for drift saw.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// The deployment.
+    pub id: String,
+    /// `not_checked`, `in_sync`, `drifted`, `unknown` or `unsupported`.
+    pub status: String,
+    /// A look that somebody asked for is still to come.
+    #[serde(default)]
+    pub pending: bool,
+    /// RFC 3339; absent when nobody has looked.
+    #[serde(default)]
+    pub checked_at: Option<String>,
+    /// The revision that was looked at.
+    #[serde(default)]
+    pub revision: Option<u64>,
+    /// The deployment changed since the look.
+    #[serde(default)]
+    pub outdated: bool,
+    /// When the next look is due, RFC 3339.
+    #[serde(default)]
+    pub next_check_at: Option<String>,
+    /// In order of name.
+    #[serde(default)]
+    pub resources: Vec<ResourceDrift>,
+}
+
+/// What the last look saw of one resource.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceDrift {
+    /// Its name.
+    pub name: String,
+    /// Who owns it.
+    pub engine: String,
+    /// `in_sync`, `drifted`, `missing`, `unknown` or `unsupported`.
+    pub status: String,
+    /// In the engine's words, or why nothing is known.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Differences; sensitive values masked.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+    /// Differences beyond those.
+    #[serde(default)]
+    pub more_changes: usize,
 }
 
 /// An engine.

@@ -5,7 +5,8 @@ use futures::stream::BoxStream;
 use nestor_orchestrator::Orchestrator;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
-    Accepted, DeploymentPage, DeploymentView, EventView, GraphView, PlanView, RevisionView,
+    Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, PlanView,
+    RevisionView,
 };
 
 use crate::service::Service;
@@ -65,6 +66,17 @@ impl Service for Orchestrator {
     }
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {
         Orchestrator::graph(self, id).await
+    }
+    async fn check_drift(
+        &self,
+        id: &str,
+        remediate: bool,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        Orchestrator::check_drift(self, id, remediate, meta).await
+    }
+    async fn drift(&self, id: &str) -> Result<DriftView, Rejection> {
+        Orchestrator::drift(self, id).await
     }
     async fn events(
         &self,

@@ -30,8 +30,8 @@ pub use openapi::json as openapi_json;
 pub use pages::page as error_page;
 pub use problem::{Problem, ProblemCode, ProblemView, ViolationView};
 pub use request::{
-    ApproveRequest, DeliveryRequest, DependencyRequest, DeploymentRequest, EngineUploadForm,
-    OnFailureRequest, PolicyRequest, ResourceRequest, RollbackRequest,
+    ApproveRequest, DeliveryRequest, DependencyRequest, DeploymentRequest, DriftRequest,
+    EngineUploadForm, OnFailureRequest, PolicyRequest, ResourceRequest, RollbackRequest,
 };
 pub use router::router;
 pub use routes::events::END as END_EVENT;

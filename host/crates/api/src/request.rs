@@ -39,7 +39,9 @@ pub struct DeploymentRequest {
     pub strategy: Option<StrategyRequest>,
     /// What to do when something fails.
     pub policy: Option<PolicyRequest>,
-    /// After this the deployment is destroyed: `2h`, `7d`.
+    /// So long after the revision was accepted the deployment is destroyed: `2h`,
+    /// `7d`. A later revision begins the time anew, or takes it away by not
+    /// having one.
     pub ttl: Option<String>,
     /// Free-form.
     pub labels: Option<BTreeMap<String, String>>,
@@ -176,6 +178,13 @@ pub struct ApproveRequest {
     /// For those who read it later.
     #[schema(max_length = 2000)]
     pub comment: Option<String>,
+}
+
+/// What to do with drift that is found.
+#[derive(Debug, Clone, ToSchema)]
+pub struct DriftRequest {
+    /// Apply again what is not as it was applied; `false` when absent.
+    pub remediate: Option<bool>,
 }
 
 /// A component with its manifest.

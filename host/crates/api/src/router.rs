@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use crate::frame::frame;
 use crate::openapi::Description;
 use crate::problem::{Problem, ProblemCode};
-use crate::routes::{actions, approval, catalog, deployments, engines, events, host};
+use crate::routes::{actions, approval, catalog, deployments, drift, engines, events, host};
 use crate::state::Api;
 
 /// The whole API as a service.
@@ -28,6 +28,7 @@ pub(crate) fn described() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::get, deployments::delete))
         .routes(routes!(deployments::revisions))
         .routes(routes!(deployments::graph))
+        .routes(routes!(drift::get, drift::check))
         .routes(routes!(events::events))
         .routes(routes!(actions::cancel))
         .routes(routes!(actions::retry))

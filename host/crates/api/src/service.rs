@@ -8,7 +8,8 @@ use futures::stream::BoxStream;
 use nestor_core::ids::EngineId;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
-    Accepted, DeploymentPage, DeploymentView, EventView, GraphView, PlanView, RevisionView,
+    Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, PlanView,
+    RevisionView,
 };
 
 use crate::problem::ViolationView;
@@ -59,6 +60,16 @@ pub trait Service: Send + Sync {
     async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection>;
     /// The dependency graph of the current revision.
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection>;
+    /// Looks for drift as soon as the deployment rests and there is room; with
+    /// `remediate`, applies again what is not as it was applied.
+    async fn check_drift(
+        &self,
+        id: &str,
+        remediate: bool,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection>;
+    /// What the last look for drift saw.
+    async fn drift(&self, id: &str) -> Result<DriftView, Rejection>;
     /// Durable events after `after`, then live ones. Ends when the deployment
     /// settled and everything was sent, unless `follow`.
     async fn events(

@@ -122,7 +122,7 @@ pub(crate) fn view(gate: GateRecord, status: &StatusRecord) -> Option<ApprovalVi
     let approved = gate.approved;
     let action = match gate.kind {
         RunKind::Apply => "apply",
-        RunKind::Destroy => "delete",
+        RunKind::Destroy | RunKind::Expire => "delete",
     };
     Some(ApprovalView {
         plan: gate.digest.to_string(),

@@ -12,6 +12,8 @@ use nestor_core::environment::Environments;
 use nestor_core::ids::{DeploymentId, EngineId, Timestamp};
 use nestor_core::ports::{Bytes, Catalog, Delivery, Engines, Store, StoreError};
 
+use crate::alarms::Alarms;
+use crate::drift::Looking;
 use crate::records::decode;
 use crate::scheduler::Scheduler;
 use crate::slots::{self, Slots};
@@ -75,6 +77,8 @@ pub(crate) struct Context {
     pub(crate) slots: Arc<Slots>,
     pub(crate) scheduler: Scheduler,
     pub(crate) worker: Worker,
+    pub(crate) alarms: Alarms,
+    pub(crate) looking: Looking,
     pub(crate) events: broadcast::Sender<Arc<(DeploymentId, EventView)>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -123,6 +127,8 @@ impl Context {
             slots,
             scheduler,
             worker,
+            alarms: Alarms::default(),
+            looking: Looking::default(),
             events: broadcast::Sender::new(LIVE_EVENTS),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -7,6 +7,8 @@ use nestor_core::ids::{DeploymentId, ResourceName, Timestamp};
 use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
 
 use crate::context::Context;
+use crate::drift;
+use crate::expiry;
 use crate::gate::{GateEnd, Intent, Passage, next_request};
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, StatusRecord,
@@ -31,6 +33,9 @@ pub(crate) async fn drive(
     lease: Option<Lease>,
 ) -> Left {
     let result = Driver::run(Arc::clone(context), id.clone(), handle.clone(), lease).await;
+    if matches!(result, Ok(Left::Idle) | Err(Stop::Fenced)) {
+        drift::end(context, id);
+    }
     match result {
         Ok(left) => left,
         Err(Stop::Shutdown) => Left::Shutdown,
@@ -164,10 +169,25 @@ impl Driver {
                 self.leave_gate(GateEnd::Deleted, None).await
             }
             Request::Delete if waits.is_some() => self.finish_request(request, Vec::new()).await,
+            Request::Expire { .. } if waits.is_some() && expiry::is_over(record) => {
+                self.leave_gate(GateEnd::Expired, None).await
+            }
+            Request::Apply { revision, .. } if expiry::is_over(record) => {
+                let message = format!("revision {revision} was not begun: its time is over");
+                self.skip(request, revision, "expired", message).await
+            }
             Request::Apply { revision, .. } => match skipped_for(&record.inbox, revision) {
-                Some(later) => self.skip(request, revision, later).await,
+                Some(later) => {
+                    let message = format!("revision {revision} was skipped for revision {later}");
+                    self.skip(request, revision, "skipped", message).await
+                }
                 None => self.apply(request, revision).await,
             },
+            Request::Expiring { revision } => self.warn_of_expiry(request, revision, record).await,
+            Request::Expire { .. } => self.expire(request, record).await,
+            Request::CheckDrift { asked, action } => {
+                self.check_drift(request, asked, action, record).await
+            }
             Request::Delete => self.destroy(request).await,
             Request::Cancel => {
                 if self.status.status == DeploymentStatus::Failed {
@@ -202,17 +222,17 @@ impl Driver {
         }
     }
 
-    /// A revision that never begins, because a later one wants it so.
+    /// A revision that never begins.
     async fn skip(
         &mut self,
         request: Request,
         revision: u64,
-        later: u64,
+        outcome: &str,
+        message: String,
     ) -> Result<Option<Timestamp>, Stop> {
-        let message = format!("revision {revision} was skipped for revision {later}");
         let event = self.event("superseded", revision, None, message);
         let mut batch = Batch::new();
-        batch.put(key::outcome(&self.id, revision), encode(&"skipped"));
+        batch.put(key::outcome(&self.id, revision), encode(&outcome));
         batch.put(key::status(&self.id), encode(&self.status));
         self.record_event(&mut batch, event.clone());
         self.commit_taking(batch, request).await?;
@@ -343,10 +363,20 @@ impl Driver {
         self.status.progress = 0;
         let (status, phase) = match kind {
             RunKind::Apply => (DeploymentStatus::InProgress, Phase::Deploying),
-            RunKind::Destroy => (DeploymentStatus::Deleting, Phase::Destroying),
+            RunKind::Destroy | RunKind::Expire => (DeploymentStatus::Deleting, Phase::Destroying),
         };
+        let expired = (kind == RunKind::Expire).then(|| {
+            let message = "the deployment's time is over; it is being destroyed".into();
+            self.event("expired", revision.revision, None, message)
+        });
+        if let Some(event) = &expired {
+            self.record_event(&mut batch, event.clone());
+        }
         self.set_status(&mut batch, status, phase, revision.revision, None);
         self.commit_taking(batch, request).await?;
+        if let Some(event) = expired {
+            self.context.publish(&self.id, event);
+        }
         let run = RunLoop::fresh(self, record, revision, resources);
         self.finish_run(run).await
     }
@@ -558,7 +588,10 @@ fn skipped_for(inbox: &[Request], revision: u64) -> Option<u64> {
         | Request::Approve
         | Request::Delete
         | Request::Cancel
-        | Request::Retry => None,
+        | Request::Retry
+        | Request::Expiring { .. }
+        | Request::Expire { .. }
+        | Request::CheckDrift { .. } => None,
     })
 }
 

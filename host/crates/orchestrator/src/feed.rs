@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use nestor_core::ids::DeploymentId;
 
 use crate::context::Context;
-use crate::records::{DeploymentRecord, StatusRecord, key};
+use crate::records::{DeploymentRecord, Request, StatusRecord, key};
 use crate::view::EventView;
 
 /// Events read from the store at once.
@@ -84,7 +84,8 @@ async fn settled(context: &Context, id: &DeploymentId, last: u64) -> bool {
     match (record, status) {
         (Ok(Some(record)), Ok(Some(status))) => {
             let begun = status.phase == crate::view::Phase::Done;
-            begun && record.inbox.is_empty() && !status.active && status.events <= last
+            let rests = |r: &Request| matches!(r, Request::CheckDrift { .. });
+            begun && record.inbox.iter().all(rests) && !status.active && status.events <= last
         }
         (Ok(_), Ok(_)) | (Err(_), _) | (_, Err(_)) => true,
     }

@@ -61,10 +61,18 @@ impl Intent {
         }
     }
 
+    /// Destroys a deployment whose time is over.
+    pub(crate) fn expire(revision: Arc<RevisionRecord>, resources: Vec<ResourceRecord>) -> Self {
+        Self {
+            kind: RunKind::Expire,
+            ..Self::destroy(revision, resources)
+        }
+    }
+
     pub(crate) fn run_plan(&self) -> RunPlan {
         let deployed = deployed(&self.resources);
         match (self.kind, &self.part) {
-            (RunKind::Destroy, _) => RunPlan::destroy(&deployed),
+            (RunKind::Destroy | RunKind::Expire, _) => RunPlan::destroy(&deployed),
             (RunKind::Apply, None) => RunPlan::apply(&self.revision.plan, &deployed),
             (RunKind::Apply, Some(part)) => {
                 RunPlan::apply_part(&self.revision.plan, &deployed, part)
@@ -77,7 +85,7 @@ impl Intent {
             RunKind::Apply => {
                 compared(&self.revision, &self.resources).left_out(self.part.as_ref())
             }
-            RunKind::Destroy => Vec::new(),
+            RunKind::Destroy | RunKind::Expire => Vec::new(),
         }
     }
 }
@@ -108,7 +116,7 @@ pub(crate) fn next_request(status: &StatusRecord, inbox: &[Request]) -> Option<R
     let held = match status.gate {
         None => false,
         Some(RunKind::Apply) => !inbox.iter().any(|request| skips(&request)),
-        Some(RunKind::Destroy) => true,
+        Some(RunKind::Destroy | RunKind::Expire) => true,
     };
     let waits = |request: &Request| held && matches!(request, Request::Apply { .. });
     inbox.iter().copied().find(|request| !waits(request))
@@ -120,7 +128,7 @@ impl Driver {
         let required = self.approval(&intent.revision.spec) == Approval::Required;
         let pinned = match intent.kind {
             RunKind::Apply => intent.revision.pinned,
-            RunKind::Destroy => None,
+            RunKind::Destroy | RunKind::Expire => None,
         };
         if !required && pinned.is_none() {
             return Ok(Passage::Free);
@@ -146,7 +154,7 @@ impl Driver {
     /// What the intent would change; an error is for people.
     async fn foresee(&self, intent: &Intent) -> Result<Result<Foreseen, String>, Stop> {
         let (revision, context) = (&intent.revision, &self.context);
-        if intent.kind == RunKind::Destroy {
+        if intent.kind != RunKind::Apply {
             let order = intent.run_plan().steps.into_iter().map(|step| step.name);
             let order: Vec<ResourceName> = order.collect();
             let of = revision.revision;
@@ -220,7 +228,7 @@ impl Driver {
         self.status.gate = Some(intent.kind);
         let what = match intent.kind {
             RunKind::Apply => format!("revision {}", gate.revision),
-            RunKind::Destroy => "the deletion".to_owned(),
+            RunKind::Destroy | RunKind::Expire => "the deletion".to_owned(),
         };
         let message = match &why {
             Some(why) => why.clone(),
@@ -274,6 +282,7 @@ impl Driver {
         let intent = match gate.kind {
             RunKind::Apply => Intent::apply(revision, resources),
             RunKind::Destroy => Intent::destroy(revision, resources),
+            RunKind::Expire => Intent::expire(revision, resources),
         };
         let foreseen = match self.foresee(&intent).await? {
             Ok(foreseen) => foreseen,
@@ -306,7 +315,7 @@ impl Driver {
         let mut event = self.event("approved", approved.revision, None, message);
         event.status = Some(match intent.kind {
             RunKind::Apply => DeploymentStatus::InProgress,
-            RunKind::Destroy => DeploymentStatus::Deleting,
+            RunKind::Destroy | RunKind::Expire => DeploymentStatus::Deleting,
         });
         // Listeners find it in the store when they hear of the run's first.
         self.record_event(&mut batch, event);
@@ -355,7 +364,7 @@ impl Driver {
         });
         let what = match kind {
             RunKind::Apply => format!("revision {revision}"),
-            RunKind::Destroy => "the deletion".to_owned(),
+            RunKind::Destroy | RunKind::Expire => "the deletion".to_owned(),
         };
         let (event_kind, outcome, message) = match end {
             GateEnd::Refused => {
@@ -371,6 +380,11 @@ impl Driver {
                 "superseded",
                 "skipped",
                 format!("{what} was skipped for revision {later}"),
+            ),
+            GateEnd::Expired => (
+                "refused",
+                "expired",
+                format!("{what} was not approved before the deployment's time was over"),
             ),
             GateEnd::Deleted => (
                 "refused",
@@ -412,6 +426,8 @@ pub(crate) enum GateEnd {
     SkippedFor(u64),
     /// The whole deployment is to go.
     Deleted,
+    /// Its time is over.
+    Expired,
 }
 
 /// As it was before; a deployment that was nothing before is cancelled.

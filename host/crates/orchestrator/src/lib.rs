@@ -16,9 +16,12 @@
 //! Everything that matters is in the store before anything follows from it;
 //! the process can be killed at any moment and goes on after a restart.
 
+mod alarms;
 mod approve;
 mod context;
+mod drift;
 mod driver;
+mod expiry;
 mod feed;
 mod foresee;
 mod gate;

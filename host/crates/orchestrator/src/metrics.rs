@@ -16,5 +16,9 @@ pub const QUEUED: &str = "nestor_deployments_queued";
 pub const PARKED: &str = "nestor_deployments_parked";
 /// Deployments that have a driver now.
 pub const ACTIVE: &str = "nestor_deployments_active";
+/// Looks for drift, by `environment` and `outcome`.
+pub const DRIFT_CHECKS: &str = "nestor_drift_checks_total";
+/// Resources that a look found changed or gone, by `environment`.
+pub const DRIFTED: &str = "nestor_drifted_resources_total";
 /// Attempts after the first, by `engine`.
 pub const RETRIES: &str = "nestor_operation_retries_total";

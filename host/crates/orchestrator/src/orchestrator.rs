@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 
+use nestor_core::environment::DriftAction;
 use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
@@ -16,11 +17,11 @@ use crate::service::{Approving, ListFilter, Rejection, RequestMeta};
 use crate::submit::{ask, ask_and_put, internal};
 use crate::surroundings::rfc3339;
 use crate::view::{
-    Accepted, DeploymentPage, DeploymentStatus, DeploymentView, EventView, GraphView, PlanView,
-    RevisionView,
+    Accepted, DeploymentPage, DeploymentStatus, DeploymentView, DriftView, EventView, GraphView,
+    PlanView, RevisionView,
 };
 use crate::worker::Worker;
-use crate::{approve, feed, present, preview, recovery, submit};
+use crate::{alarms, approve, drift, feed, present, preview, recovery, submit};
 
 /// The largest page of a list.
 const MAX_PAGE: usize = 500;
@@ -50,8 +51,11 @@ impl Orchestrator {
         let worker = Worker::register(Arc::clone(&parts.store), now).await?;
         let context = Arc::new(Context::new(parts, worker));
         recovery::take_up(&context).await?;
+        alarms::load(&context).await?;
         let tasks = &context.tasks;
         tasks.spawn(keep_time(Arc::clone(&context)));
+        tasks.spawn(alarms::keep(Arc::clone(&context)));
+        tasks.spawn(drift::enroll(Arc::clone(&context)));
         if !context.store.exclusive() {
             tasks.spawn(recovery::keep_alive(Arc::clone(&context)));
         }
@@ -285,7 +289,7 @@ impl Orchestrator {
         approve::approve(&self.context, &id, &status, approving, &meta).await?;
         let next = match status.gate {
             Some(RunKind::Apply) => DeploymentStatus::InProgress,
-            Some(RunKind::Destroy) => DeploymentStatus::Deleting,
+            Some(RunKind::Destroy | RunKind::Expire) => DeploymentStatus::Deleting,
             None => status.status,
         };
         Ok(accepted(&id, &status, next))
@@ -325,6 +329,48 @@ impl Orchestrator {
         tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "retry asked for");
         ask(&self.context, &id, Request::Retry).await?;
         Ok(accepted(&id, &status, DeploymentStatus::InProgress))
+    }
+
+    /// Looks whether everything is still as it was applied, as soon as the
+    /// deployment rests and there is room. With `remediate`, what is not is
+    /// applied again.
+    ///
+    /// # Errors
+    /// [`Rejection::Conflict`] when there is nothing to look at, or nothing
+    /// whole that could be put right.
+    pub async fn check_drift(
+        &self,
+        id: &str,
+        remediate: bool,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        let (id, status) = self.status(id).await?;
+        if status.status == DeploymentStatus::Deleted {
+            return Err(conflict(&id, &status, "there is nothing to look at"));
+        }
+        if remediate && status.status != DeploymentStatus::Ready {
+            let problem = "only what is ready can be put right";
+            return Err(conflict(&id, &status, problem));
+        }
+        tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, remediate, "a look for drift asked for");
+        let action = if remediate {
+            DriftAction::Remediate
+        } else {
+            DriftAction::Report
+        };
+        drift::ask(&self.context, &id, action).await?;
+        Ok(accepted(&id, &status, status.status))
+    }
+
+    /// What the last look for drift saw.
+    ///
+    /// # Errors
+    /// See [`Rejection`].
+    pub async fn drift(&self, id: &str) -> Result<DriftView, Rejection> {
+        let (id, status) = self.status(id).await?;
+        drift::view(&self.context, &id, &status)
+            .await
+            .map_err(internal)
     }
 
     /// Posts an earlier revision again, as a new one. Without a number: the one

@@ -10,6 +10,7 @@ use nestor_core::ports::StoreError;
 
 use crate::approve;
 use crate::context::Context;
+use crate::drift;
 use crate::live::Live;
 use crate::records::{
     DeploymentRecord, GateRecord, Request, ResourceRecord, RevisionRecord, RunRecord, StatusRecord,
@@ -159,7 +160,10 @@ pub(crate) async fn deployment(
         | Request::Approve
         | Request::Delete
         | Request::Cancel
-        | Request::Retry => None,
+        | Request::Retry
+        | Request::Expiring { .. }
+        | Request::Expire { .. }
+        | Request::CheckDrift { .. } => None,
     });
     Ok(Some(DeploymentView {
         id: record.id.to_string(),
@@ -179,6 +183,8 @@ pub(crate) async fn deployment(
         warnings,
         labels: record.labels.clone(),
         queued_revision: queued,
+        expires_at: expires_at(record, status),
+        drift: drift::summary(context, id, status).await?,
         created_at: rfc3339(record.created_at),
         updated_at: rfc3339(status.updated_at),
     }))
@@ -377,9 +383,16 @@ pub(crate) fn summary(record: &DeploymentRecord, status: &StatusRecord) -> Deplo
         revision: status.revision,
         composer: record.composer.to_string(),
         environment: record.environment.to_string(),
+        expires_at: expires_at(record, status),
         created_at: rfc3339(record.created_at),
         updated_at: rfc3339(status.updated_at),
     }
+}
+
+/// When it will be destroyed; what is gone already has no such time.
+fn expires_at(record: &DeploymentRecord, status: &StatusRecord) -> Option<String> {
+    let there = status.status != DeploymentStatus::Deleted;
+    record.expires_at.filter(|_| there).map(rfc3339)
 }
 
 /// The graph of the current revision.

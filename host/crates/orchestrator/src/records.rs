@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use nestor_core::definition::OutputDeclaration;
 use nestor_core::engine::{Output, Prior};
+use nestor_core::environment::DriftAction;
 use nestor_core::execution::{Deployed, RunPlan};
 use nestor_core::ids::{
     ComposerId, DeploymentId, Digest, EngineId, EnvironmentName, OutputName, ResourceName,
@@ -40,6 +41,9 @@ pub(crate) struct DeploymentRecord {
     /// Of that revision.
     #[serde(default)]
     pub(crate) priority: i32,
+    /// When its time is over, if it has one: of that revision.
+    #[serde(default)]
+    pub(crate) expires_at: Option<Timestamp>,
     /// Requests that were ever put into the inbox.
     #[serde(default)]
     pub(crate) asked: u64,
@@ -118,6 +122,19 @@ pub(crate) enum Request {
     Delete,
     Cancel,
     Retry,
+    /// The time of that revision is nearly over.
+    Expiring {
+        revision: u64,
+    },
+    /// The time of that revision is over: the deployment is to be destroyed.
+    Expire {
+        revision: u64,
+    },
+    /// Somebody, or the schedule, wants to know whether it is as it was applied.
+    CheckDrift {
+        asked: bool,
+        action: DriftAction,
+    },
 }
 
 /// Where a deployment is. Written by its driver alone, under its fence.
@@ -256,6 +273,8 @@ pub(crate) struct RunRecord {
 pub(crate) enum RunKind {
     Apply,
     Destroy,
+    /// Destroys a deployment whose time is over.
+    Expire,
 }
 
 /// A resource as it is deployed, with all that destroying it needs: the
@@ -288,6 +307,10 @@ pub(crate) struct ResourceRecord {
     pub(crate) engine_digest: Option<Digest>,
     pub(crate) delivered: Option<Delivered>,
     pub(crate) notes: Option<String>,
+    /// It was found changed or gone: it is applied again although nothing else
+    /// would be new.
+    #[serde(default)]
+    pub(crate) drifted: bool,
     /// The operation begun last, until it is done.
     pub(crate) open: Option<OpenOperation>,
 }
@@ -329,6 +352,7 @@ impl ResourceRecord {
             engine_digest: None,
             delivered: None,
             notes: None,
+            drifted: false,
             open: None,
         }
     }
@@ -454,6 +478,17 @@ pub(crate) mod key {
     }
     pub(crate) fn event(id: &DeploymentId, event: u64) -> String {
         format!("evt/{id}/{event:012}")
+    }
+    /// Alarms of one kind, by deployment.
+    pub(crate) fn alarms(kind: &str) -> String {
+        format!("alm/{kind}/")
+    }
+    /// What the last look for drift saw.
+    pub(crate) fn drift(id: &DeploymentId) -> String {
+        format!("drf/{id}")
+    }
+    pub(crate) fn alarm(kind: &str, id: &DeploymentId) -> String {
+        format!("alm/{kind}/{id}")
     }
     pub(crate) fn idempotency(key: &str) -> String {
         // Hashed: a client's key may hold anything.

@@ -6,10 +6,15 @@ use std::sync::Arc;
 use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
+use crate::alarms;
 use crate::context::Context;
 use crate::records::{TodoRecord, WaitRecord, key};
 use crate::scheduler::{park, wake};
 use crate::worker::BEAT_MS;
+
+/// Beats between two looks at the alarms that other workers set: a minute, for
+/// which an alarm of a worker that died may go unnoticed.
+const ALARMS_EVERY: u64 = 12;
 
 /// Enters every deployment that has something to do, now or later. Reads two
 /// small documents for each; its run is read when its turn comes.
@@ -45,7 +50,7 @@ pub(crate) async fn take_up(context: &Arc<Context>) -> Result<(), StoreError> {
 /// Says again and again that this worker is alive, and looks for what other
 /// workers left or were asked for. Only where several share a store.
 pub(crate) async fn keep_alive(context: Arc<Context>) {
-    loop {
+    for beat in 1_u64.. {
         let next = context.now().plus_millis(BEAT_MS);
         tokio::select! {
             () = context.surroundings.sleep_until(next) => {}
@@ -57,6 +62,11 @@ pub(crate) async fn keep_alive(context: Arc<Context>) {
         }
         if let Err(error) = look_around(&context).await {
             tracing::error!(%error, "what other workers left could not be looked up");
+        }
+        if beat.is_multiple_of(ALARMS_EVERY)
+            && let Err(error) = alarms::load(&context).await
+        {
+            tracing::error!(%error, "alarms that other workers set could not be read");
         }
     }
 }

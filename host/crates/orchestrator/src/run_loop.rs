@@ -16,6 +16,7 @@ use nestor_core::ids::{ResourceName, Timestamp};
 use nestor_core::ports::{Batch, StoreError};
 
 use crate::driver::{Driver, Stop};
+use crate::expiry;
 use crate::job::Target;
 use crate::live::Live;
 use crate::records::{
@@ -380,7 +381,7 @@ impl RunLoop {
         if self.run.outcome() == Some(Outcome::Completed) {
             driver.status.progress = 100;
         }
-        let reason = status::reason(&self.run);
+        let reason = status::reason(self.record.kind, &self.run);
         if changed {
             let message = reason.clone().unwrap_or_default();
             let mut event = driver.event("status", self.revision.revision, None, message);
@@ -437,10 +438,19 @@ impl RunLoop {
             .read::<DeploymentRecord>(&key::deployment(&driver.id))
             .await?;
         self.asked = record.as_ref().map_or(0, |r| r.asked);
+        let over = record.as_ref().is_some_and(expiry::is_over);
         for request in record.map(|r| r.inbox).unwrap_or_default() {
             match request {
                 // Waits for its turn.
-                Request::Apply { .. } => {}
+                Request::Apply { .. } | Request::Expiring { .. } | Request::CheckDrift { .. } => {}
+                // Stays until the run has been unwound; then it is destroyed.
+                Request::Expire { .. } => {
+                    let stops = self.record.kind == RunKind::Apply && over;
+                    if let Some(event) = expiry::stop(self.run.mode()).filter(|_| stops) {
+                        self.queue.push_back(event);
+                        self.advance(driver).await?;
+                    }
+                }
                 // Deleting what is in flight is stopping it and unwinding.
                 Request::Cancel | Request::Delete if self.record.kind == RunKind::Apply => {
                     self.queue.push_back(Event::CancelRequested);

@@ -26,14 +26,18 @@ pub(crate) fn of_run(kind: RunKind, run: &Run) -> (DeploymentStatus, Phase) {
             (DeploymentStatus::RollingBack, Phase::RollingBack)
         }
         (RunKind::Apply, Mode::Ended(Outcome::Completed)) => (DeploymentStatus::Ready, Phase::Done),
-        (RunKind::Destroy, Mode::Ended(Outcome::Completed)) => {
+        (RunKind::Destroy | RunKind::Expire, Mode::Ended(Outcome::Completed)) => {
             (DeploymentStatus::Deleted, Phase::Done)
         }
         (
-            RunKind::Destroy,
+            RunKind::Destroy | RunKind::Expire,
             Mode::Fresh | Mode::Forward | Mode::Stopping(_) | Mode::Unwinding(_),
         ) => (DeploymentStatus::Deleting, Phase::Destroying),
-        (_, Mode::Ended(Outcome::Failed)) => (DeploymentStatus::Failed, Phase::Done),
+        // Nobody is there to see that it failed: a person has to look.
+        (RunKind::Expire, Mode::Ended(Outcome::Failed)) => (DeploymentStatus::Stuck, Phase::Done),
+        (RunKind::Apply | RunKind::Destroy, Mode::Ended(Outcome::Failed)) => {
+            (DeploymentStatus::Failed, Phase::Done)
+        }
         (_, Mode::Ended(Outcome::RolledBack)) => (DeploymentStatus::RolledBack, Phase::Done),
         (_, Mode::Ended(Outcome::Cancelled)) => (DeploymentStatus::Cancelled, Phase::Done),
         (_, Mode::Ended(Outcome::Stuck)) => (DeploymentStatus::Stuck, Phase::Done),
@@ -59,7 +63,7 @@ fn only_waiting_outside(run: &Run) -> bool {
 }
 
 /// Why a deployment is where it is: what failed, and what a person can do.
-pub(crate) fn reason(run: &Run) -> Option<String> {
+pub(crate) fn reason(kind: RunKind, run: &Run) -> Option<String> {
     let failures = |direction| {
         let mut lines = (0..)
             .zip(run.steps())
@@ -88,6 +92,10 @@ pub(crate) fn reason(run: &Run) -> Option<String> {
     };
     match run.mode() {
         Mode::Fresh | Mode::Forward | Mode::Ended(Outcome::Completed) => None,
+        Mode::Ended(Outcome::Failed) if kind == RunKind::Expire => failures(Direction::Forward)
+            .map(|what| {
+                format!("its time is over, and destroying failed: {what}; mend the cause and retry")
+            }),
         Mode::Ended(Outcome::Stuck) => failures(Direction::Undo)
             .map(|what| format!("putting things back failed: {what}; mend the cause and retry")),
         Mode::Ended(Outcome::Cancelled)

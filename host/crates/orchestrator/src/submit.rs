@@ -10,7 +10,10 @@ use nestor_core::ports::{Batch, Bytes, CommitError, EngineHead, Guard};
 use nestor_core::spec::{self, DeliveryMode, DeploymentSpec, Queued};
 use nestor_core::violation::{Violation, ViolationCode};
 
+use crate::alarms::Kind;
 use crate::context::Context;
+use crate::drift;
+use crate::expiry::ExpiryAlarm;
 use crate::gate::other_plan;
 use crate::lookup::outputs_unknown;
 use crate::preview;
@@ -165,6 +168,7 @@ pub(crate) async fn submit(
                 created_at: now,
                 revision: 0,
                 priority: 0,
+                expires_at: None,
                 asked: 0,
                 inbox: Vec::new(),
             },
@@ -173,6 +177,8 @@ pub(crate) async fn submit(
         record.revision = revision;
         record.priority = spec.priority;
         record.labels = spec.labels.clone();
+        let alarm = spec.ttl.map(|ttl| ExpiryAlarm::new(revision, now, ttl));
+        record.expires_at = alarm.map(|alarm| alarm.expires_at);
         if record.inbox.len() >= context.limits.inbox {
             return Err(busy(format!(
                 "{} requests for deployment {id} wait already",
@@ -234,6 +240,17 @@ pub(crate) async fn submit(
             scope: meta.scope.clone(),
             pinned: meta.plan,
         };
+        let alarm_key = key::alarm(Kind::Expiry.as_str(), &id);
+        match &alarm {
+            Some(alarm) => batch.put(alarm_key, encode(alarm)),
+            None => batch.delete(alarm_key),
+        };
+        let look = drift::alarm_for(context, &id, &record.environment)
+            .await
+            .map_err(internal)?;
+        if let Some(look) = &look {
+            batch.put(key::alarm(Kind::Drift.as_str(), &id), encode(look));
+        }
         batch.put(at, encode(&record));
         batch.put(key::revision(&id, revision), encode(&revision_record));
         if !active(Mutation::NothingLost) {
@@ -254,6 +271,12 @@ pub(crate) async fn submit(
             Ok(()) => {
                 metrics::counter!(crate::metrics::ACCEPTED, "environment" => spec.environment.to_string()).increment(1);
                 tracing::info!(deployment = %id, revision, composer = %spec.composer, "accepted");
+                if let Some(look) = look {
+                    context.alarms.look(Kind::Drift, &id, look.at);
+                }
+                if let Some(alarm) = alarm {
+                    context.alarms.look(Kind::Expiry, &id, alarm.at);
+                }
                 wake(context, &id, &record.ticket());
                 return Ok(answer);
             }

@@ -9,6 +9,10 @@ use utoipa::ToSchema;
 
 use nestor_core::engine::Change;
 
+pub use crate::drift::view::{
+    DeploymentDriftStatus, DriftStatus, DriftSummary, DriftView, ResourceDriftView,
+};
+
 /// Where a deployment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +128,12 @@ pub struct DeploymentView {
     /// A later revision that waits for this one to settle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queued_revision: Option<u64>,
+    /// What the last look for drift saw; absent when nobody has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftSummary>,
+    /// When it will be destroyed (`ttl`), RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.
@@ -225,6 +235,9 @@ pub struct DeploymentSummary {
     pub composer: String,
     /// Where to.
     pub environment: String,
+    /// When it will be destroyed (`ttl`), RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.

@@ -151,6 +151,8 @@ impl Service for Fake {
             labels: Default::default(),
             approval: None,
             queued_revision: None,
+            expires_at: None,
+            drift: None,
             created_at: "2026-01-01T00:00:00.000Z".into(),
             updated_at: "2026-01-01T00:00:00.000Z".into(),
         })
@@ -222,6 +224,29 @@ impl Service for Fake {
     async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection> {
         self.fate(id).await?;
         Ok(vec![])
+    }
+    async fn check_drift(
+        &self,
+        id: &str,
+        remediate: bool,
+        meta: RequestMeta,
+    ) -> Result<Accepted, Rejection> {
+        self.note(format!("drift {id} {remediate}"), &meta);
+        self.fate(id).await?;
+        Ok(accepted(id))
+    }
+    async fn drift(&self, id: &str) -> Result<DriftView, Rejection> {
+        self.fate(id).await?;
+        Ok(DriftView {
+            id: id.into(),
+            status: DeploymentDriftStatus::NotChecked,
+            pending: false,
+            checked_at: None,
+            revision: None,
+            outdated: false,
+            next_check_at: None,
+            resources: vec![],
+        })
     }
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {
         self.fate(id).await?;

@@ -232,6 +232,7 @@ impl RunLoop {
                 record.progress = None;
                 record.delivered = settlement.delivered;
                 record.notes = settlement.notes;
+                record.drifted = false;
                 record.open = None;
                 batch.put(key::resource(&driver.id, &name), encode(&record));
                 self.resources.insert(name, record);

@@ -41,6 +41,7 @@ impl RunLoop {
             && current.applied.is_some()
             && current.applied == wanted
             && current.open.is_none()
+            && !current.drifted
         {
             // The same thing; only what it stands after may be new.
             let mut kept = current.clone();

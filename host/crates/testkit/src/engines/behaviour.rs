@@ -30,7 +30,7 @@ pub enum Hang {
     BeforeEffect,
     /// The world has changed, but the caller does not know.
     AfterEffect,
-    /// In `observe`, before it looks.
+    /// In `observe` and `drift`, before it looks.
     Looking,
 }
 

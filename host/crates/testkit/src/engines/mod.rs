@@ -194,6 +194,23 @@ impl FakeEngines {
         found.map(|(_, existing)| existing.clone())
     }
 
+    /// Changes a resource behind everybody's back, or takes it away.
+    pub fn tamper(&self, deployment: &str, resource: &str, config: Option<Value>) {
+        let mut state = self.state();
+        let mut world = std::mem::take(&mut state.world);
+        world.retain(|(d, r), existing| {
+            if d.as_str() != deployment || r.as_str() != resource {
+                return true;
+            }
+            match &config {
+                Some(config) => existing.config = config.clone(),
+                None => return false,
+            }
+            true
+        });
+        state.world = world;
+    }
+
     /// The names of all resources of a deployment in the world, sorted.
     #[must_use]
     pub fn world(&self, deployment: &str) -> Vec<String> {

@@ -79,7 +79,12 @@ impl FakeEngines {
             Function::Drift if !head.features.drift => {
                 Err(EngineError::Unsupported("drift".into()))
             }
-            Function::Drift => Ok(Reply::Proposed(self.state().proposal(now))),
+            Function::Drift => {
+                if now.behaviour.hang == Some(Hang::Looking) {
+                    self.hang(now.call.request.name.as_str()).await;
+                }
+                Ok(Reply::Proposed(self.state().proposal(now)))
+            }
             Function::Render if !head.features.render => {
                 Err(EngineError::Unsupported("render".into()))
             }
