@@ -133,7 +133,17 @@ async fn load(args: &LoadArgs, client: &Client, out: &Out) -> Result<(), Failure
             component,
             manifest.as_ref().map(|(text, _)| text.as_str()),
         )
-        .await?;
+        .await
+        .map_err(|error| {
+            let failure = Failure::from(error);
+            match failure.problem {
+                Some(_) => Failure {
+                    text: format!("{}: {}", args.component.display(), failure.text),
+                    ..failure
+                },
+                None => failure,
+            }
+        })?;
     out.answer(&engine.raw, |out| detail(&engine, out))
 }
 

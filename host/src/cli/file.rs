@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nestor_client::{ClientError, Problem};
+use nestor_core::units::show_size;
 
 use super::failure::at;
 use super::{Code, Failure};
@@ -34,20 +35,33 @@ impl DeploymentFile {
         } else {
             path.display().to_string()
         };
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let read = if path == Path::new("-") {
             std::io::stdin()
                 .lock()
                 .take(MAX_BYTES + 1)
-                .read_to_string(&mut text)
+                .read_to_end(&mut bytes)
         } else {
             std::fs::File::open(path)
-                .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+                .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
         };
         read.map_err(|e| Failure::invalid(format!("{name} cannot be read: {e}")))?;
-        if text.len() as u64 > MAX_BYTES {
+        if bytes.len() as u64 > MAX_BYTES {
             return Err(Failure::invalid(format!(
-                "{name} has more than {MAX_BYTES} bytes"
+                "{name} is larger than {}; a deployment has at most {}: split it",
+                show_size(MAX_BYTES),
+                show_size(nestor_core::spec::MAX_BODY_BYTES as u64),
+            )));
+        }
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            Failure::invalid(format!(
+                "{name} is not a deployment as JSON or YAML: byte {at} is no UTF-8 text"
+            ))
+        })?;
+        if text.trim().is_empty() {
+            return Err(Failure::invalid(format!(
+                "{name} is empty; write a deployment into it, as JSON or YAML"
             )));
         }
         let is_json =
@@ -77,29 +91,41 @@ impl DeploymentFile {
     /// The server's answer about this file, with lines in place of pointers'
     /// bare positions.
     pub(crate) fn explain(&self, error: ClientError) -> Failure {
-        match (error.problem(), &self.document) {
-            (Some(problem), Some(document)) if !problem.violations.is_empty() => {
-                let text = self.lines(problem, document);
-                Failure {
+        match error.problem() {
+            Some(problem) if !problem.violations.is_empty() => Failure {
+                code: Code::Invalid,
+                text: self.lines(problem),
+                problem: Some(Box::new(problem.clone())),
+            },
+            _ => match Failure::from(error) {
+                // About the file as a whole: its size, its kind.
+                failure @ Failure {
                     code: Code::Invalid,
-                    text,
-                    problem: Some(Box::new(problem.clone())),
-                }
-            }
-            _ => error.into(),
+                    problem: Some(_),
+                    ..
+                } => Failure {
+                    text: format!("{}: {}", self.name, failure.text),
+                    ..failure
+                },
+                failure => failure,
+            },
         }
     }
 
-    fn lines(&self, problem: &Problem, document: &Node) -> String {
+    fn lines(&self, problem: &Problem) -> String {
         let mut lines = vec![format!("{} ({})", problem.title, problem.code)];
         for violation in &problem.violations {
-            let line = document.line_of(&violation.pointer);
+            // The message of text that cannot be read has its own line.
+            let line = self.document.as_ref();
+            let line = line.map_or_else(String::new, |document| {
+                format!(":{}", document.line_of(&violation.pointer).max(1))
+            });
             let place = if violation.pointer.is_empty() {
                 String::new()
             } else {
                 format!(" {}", violation.pointer)
             };
-            let place = format!("{}:{line}{place}", self.name);
+            let place = format!("{}{line}{place}", self.name);
             lines.push(format!(
                 "  {}",
                 at(&place, &violation.message, &violation.code)

@@ -26,7 +26,7 @@ pub(crate) struct GetArgs {
     #[arg(long, conflicts_with = "id")]
     status: Option<String>,
     /// List no more than this many
-    #[arg(long, conflicts_with = "id", value_name = "N")]
+    #[arg(long, conflicts_with = "id", value_name = "N", value_parser = positive)]
     limit: Option<usize>,
     #[command(flatten)]
     output: OutputArgs,
@@ -35,6 +35,13 @@ pub(crate) struct GetArgs {
 impl GetArgs {
     pub(crate) fn format(&self) -> Format {
         self.output.output
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a number from 1".into()),
+        Ok(number) => Ok(number),
     }
 }
 

@@ -307,6 +307,7 @@ mod tests {
             "plan web-app -f a.yaml",
             "get a b",
             "get -o xml",
+            "get --limit 0",
             "serve --listen nowhere",
             "rollback",
             "rollback a --to x",

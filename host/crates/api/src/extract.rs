@@ -262,7 +262,7 @@ pub(crate) fn too_large(max: usize) -> Problem {
     Problem::new(
         ProblemCode::BodyTooLarge,
         format!(
-            "the body is larger than {}, the limit of this path",
+            "the body is larger than {}, the limit of this path; send less",
             nestor_core::units::show_size(max as u64)
         ),
     )

@@ -113,7 +113,7 @@ async fn bodies() {
         {
           "code": "body-too-large",
           "correlationId": "test",
-          "detail": "the body is larger than 8MiB, the limit of this path",
+          "detail": "the body is larger than 8MiB, the limit of this path; send less",
           "docs": "/errors/body-too-large",
           "instance": "/api/v1/deployments",
           "status": 413,

@@ -46,7 +46,7 @@ pub(super) fn select_engine(
             let usable = there().find(|id| !matches!(engines[*id].status, EngineStatus::Failed(_)));
             usable.or_else(|| there().next()).ok_or_else(|| {
                 let message = format!(
-                    "{} is run by {}, and no such engine is loaded (loaded: {})",
+                    "{} is run by {}, and no such engine is loaded (loaded: {}); load it, or use another definition",
                     definition.reference(),
                     listed(allowed()),
                     listed(loaded())

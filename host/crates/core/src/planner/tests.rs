@@ -245,7 +245,7 @@ fn what_does_not_exist_is_told_with_what_does() {
             "/resources/4/engine" unknown-engine: there is no engine "terrafrom"; did you mean "terraform"? (loaded: helm, noop, terraform)
             "/resources/5/engine" engine-not-allowed: mysql:1.0.0 cannot be run by engine "helm"; it can be run by: terraform, crossplane
             "/resources/6/engine" unknown-engine: engine "crossplane" is not loaded, although mysql:1.0.0 allows it (loaded: helm, noop, terraform)
-            "/resources/7/catalogRef" unknown-engine: bare:1.0.0 is run by pulumi, and no such engine is loaded (loaded: helm, noop, terraform)
+            "/resources/7/catalogRef" unknown-engine: bare:1.0.0 is run by pulumi, and no such engine is loaded (loaded: helm, noop, terraform); load it, or use another definition
         "#]],
     );
 }
@@ -269,7 +269,7 @@ fn dangling_dependencies_and_references() {
             "/resources/1/config/any/1/x" unknown-output: ${resources.database.outputs.url}: mysql:1.0.0 of resource "database" declares no output "url"; it declares endpoint, hosts, load, password, port, ready
             "/resources/1/config/any/2" reference-type: ${resources.database.outputs.port.x}: output "port" is an integer, so nothing can stand behind it
             "/resources/1/config/any/3" reference-type: ${resources.database.outputs.hosts} is an array, which cannot stand within a longer text; make it the whole value
-            "/resources/2/catalogRef" unknown-engine: bare:1.0.0 is run by pulumi, and no such engine is loaded (loaded: helm, noop, terraform)
+            "/resources/2/catalogRef" unknown-engine: bare:1.0.0 is run by pulumi, and no such engine is loaded (loaded: helm, noop, terraform); load it, or use another definition
             "/resources/2/config/x" dependency-cycle: a resource depends on itself: bare → bare; remove one of the references that make it
             "/dependencies/0/from" unknown-dependency: there is no resource "queue" in this deployment; there are: database, web, bare
             "/dependencies/1/to" unknown-dependency: there is no resource "we" in this deployment; did you mean "web"?

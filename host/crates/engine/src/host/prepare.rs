@@ -195,7 +195,7 @@ impl EngineHost {
             }),
             Err(e) => Err(LoadError::Probe {
                 function: "describe",
-                reason: e.to_string(),
+                reason: probed(e, bounds),
             }),
         }
     }
@@ -219,7 +219,7 @@ impl EngineHost {
         match call::ask(&self.runtime, pre.clone(), around, bounds, Question::Check).await {
             // Engines without anything to check need not say more.
             Ok(_) | Err(EngineError::Unsupported(_)) => Ok(()),
-            Err(e) => Err(failed(e.to_string())),
+            Err(e) => Err(failed(probed(e, bounds))),
         }
     }
 
@@ -251,6 +251,22 @@ fn probe_bounds(grant: &Grant) -> Bounds {
     Bounds {
         cpu: grant.limits().cpu.min(PROBE_CPU),
         wall: grant.limits().wall.min(PROBE_WALL),
+    }
+}
+
+/// Why a probe failed. Its bounds are the host's, tighter than the grant's:
+/// raising the grant would not help.
+fn probed(error: EngineError, bounds: Bounds) -> String {
+    match error {
+        EngineError::LimitExceeded {
+            limit: limit @ ("cpu" | "wall"),
+            ..
+        } => format!(
+            "it took too long ({limit}); `describe` and `check` have {:?} of a processor and {:?} in all, \
+             so that an engine is ready soon: do the work in the other functions",
+            bounds.cpu, bounds.wall
+        ),
+        error => error.to_string(),
     }
 }
 
