@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -49,7 +50,26 @@ fn resource<'a>(view: &'a Value, name: &str) -> &'a Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_by_terraform_reaches_a_chart_by_helm() {
-    let mut world = World::new(None);
+    web_app(World::new(None)).await;
+}
+
+/// OpenTofu from its pinned module, when `scripts/peers tofu` has built it:
+/// that takes minutes, and a machine with Terraform does not need it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_by_opentofu_reaches_a_chart_by_helm() {
+    let built = Command::new(root().join("scripts/peers"))
+        .args(["--built", "tofu"])
+        .output()
+        .expect("the script runs");
+    if !built.status.success() {
+        eprintln!("not run: `scripts/peers tofu` builds what this needs");
+        return;
+    }
+    let tofu = String::from_utf8_lossy(&built.stdout).trim().to_owned();
+    web_app(World::with_tool(None, Path::new(&tofu))).await;
+}
+
+async fn web_app(mut world: World) {
     world.start().await;
     world.engines_ready().await;
     let client = world.client();

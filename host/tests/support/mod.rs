@@ -56,6 +56,11 @@ pub(crate) struct World {
 impl World {
     /// With a catalog of the test's own, or the example's.
     pub(crate) fn new(catalog: Option<&str>) -> Self {
+        Self::with_tool(catalog, &terraform())
+    }
+
+    /// As [`Self::new`], with this program in Terraform's place.
+    pub(crate) fn with_tool(catalog: Option<&str>, tool: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
@@ -79,7 +84,6 @@ impl World {
              engines: {{terraform: {{tool: {tool:?}}}}}\n\
              telemetry: {{format: json}}\n",
             data = folder.path().join("data"),
-            tool = terraform(),
         );
         std::fs::write(&config, text).expect("written");
         Self {
