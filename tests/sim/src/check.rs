@@ -26,6 +26,7 @@ pub fn all(
     disk: &BTreeMap<String, Bytes>,
     world: &World,
     acknowledged: &Acknowledged,
+    put_right: bool,
 ) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut breach = |invariant, detail: String| found.push(Violation { invariant, detail });
@@ -64,6 +65,21 @@ pub fn all(
             breach(
                 Invariant::EverythingEnds,
                 format!("{id} is stuck and does not say why"),
+            );
+        }
+        // A deployment with a time to live does not outlive it.
+        let lives = !read(disk, key)["expires_at"].is_null();
+        if lives && !["deleted", "stuck"].contains(&word) {
+            breach(
+                Invariant::EverythingEnds,
+                format!("{id} is {word} although its time is over"),
+            );
+        }
+        let tampered = world.tampered(id);
+        if put_right && word == "ready" && !tampered.is_empty() {
+            breach(
+                Invariant::WorldMatchesStatus,
+                format!("{id} is ready, but somebody changed {tampered:?} and nobody put it right"),
             );
         }
         let open = read(disk, key)["inbox"].as_array().map_or(0, Vec::len);

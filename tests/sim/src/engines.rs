@@ -2,12 +2,14 @@
 //! and after the effect, they forget to answer; but they keep the contract: a
 //! repeated operation id has no second effect.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nestor_core::engine::{EngineError, Features, Outcome, Output, Pending, Purpose, Settled};
+use nestor_core::engine::{
+    Action, EngineError, Features, Outcome, Output, Pending, ProposedChanges, Purpose, Settled,
+};
 use nestor_core::ids::{Digest, EngineId, OutputName};
 use nestor_core::ports::{EngineCall, EngineHead, EngineStatus, Engines, Function, Reply};
 use serde_json::{Value, json};
@@ -51,6 +53,8 @@ pub struct World {
 struct Inner {
     dice: Dice,
     things: BTreeMap<(String, String), Thing>,
+    /// Things that somebody changed since their last operation.
+    tampered: BTreeSet<(String, String)>,
     /// Effects by operation, without the attempt or anything else that a
     /// coordinator could be tempted to make it unique with.
     effects: BTreeMap<String, u32>,
@@ -69,6 +73,7 @@ impl World {
         let inner = Inner {
             dice,
             things: BTreeMap::new(),
+            tampered: BTreeSet::new(),
             effects: BTreeMap::new(),
             polls: HashMap::new(),
             busy: HashMap::new(),
@@ -91,6 +96,26 @@ impl World {
         things
             .map(|((_, r), thing)| (r.clone(), thing.config.clone()))
             .collect()
+    }
+
+    /// Changes something behind everybody's back, if there is anything.
+    pub fn tamper(&self, dice: &mut Dice) {
+        let mut inner = self.lock();
+        let things: Vec<_> = inner.things.keys().cloned().collect();
+        let chosen = usize::try_from(dice.below(things.len() as u64)).unwrap_or(0);
+        if let Some(place) = things.get(chosen) {
+            self.trace
+                .note(format!("somebody changes {}/{}", place.0, place.1));
+            inner.tampered.insert(place.clone());
+        }
+    }
+
+    /// A deployment's resources that somebody changed, and nobody put right.
+    #[must_use]
+    pub fn tampered(&self, deployment: &str) -> Vec<String> {
+        let inner = self.lock();
+        let of = inner.tampered.iter().filter(|(d, _)| d == deployment);
+        of.map(|(_, r)| r.clone()).collect()
     }
 
     /// Breaches seen by the engines.
@@ -219,6 +244,7 @@ impl SimEngines {
             inner.breach(Invariant::NoEffectTwice, detail);
         }
         self.world.trace.note(format!("effect of {operation}"));
+        inner.tampered.remove(place);
         match now {
             Some(thing) => inner.things.insert(place.clone(), thing),
             None => inner.things.remove(place),
@@ -237,6 +263,32 @@ impl SimEngines {
         Outcome::Ready(Settled {
             outputs,
             state: json!({ "by": call.context.operation_id }),
+        })
+    }
+
+    async fn drift(&self, call: &EngineCall) -> Result<ProposedChanges, EngineError> {
+        let place = (
+            call.context.deployment.to_string(),
+            call.request.name.to_string(),
+        );
+        let wait = self.world.lock().dice.below(2_000);
+        self.pass(wait).await;
+        let mut inner = self.world.lock();
+        if inner.once_in(self.world.weather.transient) {
+            return Err(EngineError::Transient {
+                message: "cannot look".into(),
+                retry_after: None,
+            });
+        }
+        let Some(thing) = inner.things.get(&place) else {
+            return Err(EngineError::Missing("not there".into()));
+        };
+        let same = thing.config == call.request.config && !inner.tampered.contains(&place);
+        Ok(ProposedChanges {
+            action: if same { Action::Noop } else { Action::Update },
+            changes: Vec::new(),
+            outputs: Vec::new(),
+            summary: "compared".into(),
         })
     }
 
@@ -387,7 +439,10 @@ impl Engines for SimEngines {
             id: engine.clone(),
             digest: Digest::of(b"sim"),
             version: "1.0.0".into(),
-            features: Features::default(),
+            features: Features {
+                drift: true,
+                ..Features::default()
+            },
             status: EngineStatus::Ready,
         })
     }
@@ -419,14 +474,15 @@ impl Engines for SimEngines {
             }
         }
         let result = match call.function {
-            Function::Apply | Function::Destroy => self.change(&call).await,
-            Function::Observe => self.observe(&call).await,
-            Function::Validate | Function::Plan | Function::Drift | Function::Render => {
+            Function::Apply | Function::Destroy => self.change(&call).await.map(Reply::Outcome),
+            Function::Observe => self.observe(&call).await.map(Reply::Outcome),
+            Function::Drift => self.drift(&call).await.map(Reply::Proposed),
+            Function::Validate | Function::Plan | Function::Render => {
                 Err(EngineError::Unsupported("not simulated".into()))
             }
         };
         self.alive().await;
         self.world.lock().busy.remove(&place);
-        result.map(Reply::Outcome)
+        result
     }
 }

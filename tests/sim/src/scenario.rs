@@ -2,26 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use nestor_core::definition::{Definition, JsonType, OutputDeclaration};
-use nestor_core::environment::Environments;
-use nestor_core::ids::{DefinitionName, Digest, EngineId, OutputName};
+use nestor_core::environment::{DriftAction, DriftPolicy, EnvironmentPolicy};
+use nestor_core::ids::{DefinitionName, Digest, EngineId, EnvironmentName, OutputName};
 use nestor_core::ports::{
     Catalog, CatalogError, Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal,
 };
 use nestor_core::spec::CatalogRef;
 use nestor_orchestrator::service::RequestMeta;
-use nestor_orchestrator::{Limits, Orchestrator, Parts};
+use nestor_orchestrator::{Limits, Orchestrator, Parts, Surroundings as _};
 use serde_json::{Value, json};
 
 use crate::Violation;
 use crate::check;
-use crate::clock::SimClock;
+use crate::clock::{START, SimClock};
 use crate::dice::Dice;
 use crate::engines::{SimEngines, Weather, World};
 use crate::store::{Disk, SimStore};
 use crate::trace::Trace;
+
+/// Whatever is drawn with dice of its own leaves the rest of a seed alone.
+const OWN_DICE: u64 = 0xd21f_7000_0000_0001;
+/// The period of looks for drift.
+const LOOK_EVERY: Duration = Duration::from_secs(20 * 60);
+/// Milliseconds after which nobody looks any more: some looks after the last
+/// change that somebody can have made.
+const LOOKS_END: u64 = 3 * 3_600_000;
+/// Changes that somebody makes.
+const CHANGES: u64 = 5;
+/// Milliseconds between two of them.
+const CHANGE_WITHIN: u64 = 600_000;
 
 /// How large and how bad a scenario is.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +61,8 @@ pub enum Habits {
     /// The latest revision, of all resources. Draws no dice of its own, so
     /// that a seed tells the same story for as long as possible.
     Plain,
-    /// Also every revision after the other.
+    /// Also every revision after the other, deployments that live for minutes,
+    /// and looks for drift.
     Mixed,
 }
 
@@ -136,6 +150,26 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         };
         people.push(tokio::spawn(person.live(options.requests)));
     }
+    // A seed in two has a schedule of looks, and somebody who gives them
+    // something to see.
+    let mut chance = Dice::new(seed ^ OWN_DICE);
+    let scheduled = options.habits == Habits::Mixed && chance.once_in(2);
+    let action = if chance.once_in(3) {
+        DriftAction::Report
+    } else {
+        DriftAction::Remediate
+    };
+    let mut looks = scheduled.then_some(DriftPolicy {
+        every: LOOK_EVERY,
+        action,
+    });
+    if scheduled {
+        people.push(tokio::spawn(meddle(
+            Arc::clone(&world),
+            clock.clone(),
+            chance,
+        )));
+    }
     let mut deaths = 0;
     loop {
         let alive = current
@@ -146,6 +180,11 @@ async fn simulate(seed: u64, options: &Options) -> Report {
             Some(host) if !host.store.dead() => {
                 let happened = clock.tick().await;
                 let asked = people.iter().all(tokio::task::JoinHandle::is_finished);
+                // Looks would go on for ever: the platform gives them up.
+                if looks.is_some() && asked && clock.now().0 > START + LOOKS_END {
+                    looks = None;
+                    host.store.kill();
+                }
                 if !happened && asked && !host.store.dead() {
                     break;
                 }
@@ -167,7 +206,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
                     Dice::new(dice.roll()),
                     once_in,
                 );
-                if !start(Arc::new(store), &world, &clock, &current).await {
+                if !start(Arc::new(store), looks, &world, &clock, &current).await {
                     deaths += 1;
                     world.host_died();
                 }
@@ -177,7 +216,13 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let violations = {
         let acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         let mut violations = world.violations();
-        violations.extend(check::all(&disk.documents(), &world, &acknowledged));
+        let put_right = scheduled && action == DriftAction::Remediate;
+        violations.extend(check::all(
+            &disk.documents(),
+            &world,
+            &acknowledged,
+            put_right,
+        ));
         violations
     };
     Report {
@@ -193,10 +238,15 @@ async fn simulate(seed: u64, options: &Options) -> Report {
 /// Starts a host; false when it died on the way.
 async fn start(
     store: Arc<SimStore>,
+    looks: Option<DriftPolicy>,
     world: &Arc<World>,
     clock: &SimClock,
     current: &Mutex<Option<Arc<Host>>>,
 ) -> bool {
+    let policy = EnvironmentPolicy {
+        drift: looks,
+        ..EnvironmentPolicy::DEFAULT
+    };
     let parts = Parts {
         store: store.clone(),
         engines: Arc::new(SimEngines::new(Arc::clone(world), store.clone())),
@@ -204,7 +254,9 @@ async fn start(
         delivery: Arc::new(NoDelivery),
         surroundings: Arc::new(clock.clone()),
         limits: Limits::default(),
-        environments: Environments::default(),
+        environments: [(EnvironmentName::new("sim").expect("a name"), policy)]
+            .into_iter()
+            .collect(),
     };
     let starting = tokio::spawn(Orchestrator::start(parts));
     while !starting.is_finished() && !store.dead() {
@@ -220,6 +272,14 @@ async fn start(
         return true;
     }
     false
+}
+
+/// Somebody who changes things behind everybody's back.
+async fn meddle(world: Arc<World>, clock: SimClock, mut dice: Dice) {
+    for _ in 0..CHANGES {
+        clock.sleep(dice.below(CHANGE_WITHIN)).await;
+        world.tamper(&mut dice);
+    }
 }
 
 /// Somebody with one deployment.
@@ -362,7 +422,9 @@ impl Person {
             Habits::Mixed if self.dice.once_in(3) => "latest",
             Habits::Mixed => "each",
         };
-        let body = json!({
+        let ttl = (self.habits == Habits::Mixed && self.dice.once_in(4))
+            .then(|| format!("{}s", 60 + self.dice.below(600)));
+        let mut body = json!({
             "id": self.id,
             "composer": "people",
             "environment": "sim",
@@ -371,6 +433,9 @@ impl Person {
             "policy": { "onFailure": on_failure, "retries": 3 },
             "strategy": { "queued": queued },
         });
+        if let Some(ttl) = ttl {
+            body["ttl"] = json!(ttl);
+        }
         (body, configs)
     }
 }

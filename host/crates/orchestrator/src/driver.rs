@@ -441,6 +441,8 @@ impl Driver {
             / 1_000.0;
         metrics::histogram!(crate::metrics::RUN_SECONDS, "outcome" => label).record(seconds);
         tracing::info!(run = run.record.number, outcome = label, "run ended");
+        let gone = self.status.status == DeploymentStatus::Deleted;
+        self.forget_runs(run.record.number, gone).await?;
         Ok(None)
     }
 
@@ -532,12 +534,6 @@ impl Driver {
             status: None,
             message,
             data: serde_json::Value::Null,
-        }
-    }
-
-    pub(crate) fn record_event(&self, batch: &mut Batch, event: EventView) {
-        if let Some(number) = event.id {
-            batch.put(key::event(&self.id, number), encode(&event));
         }
     }
 

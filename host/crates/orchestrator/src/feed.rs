@@ -33,6 +33,9 @@ pub(crate) fn stream(
                 let full = page.len() == PAGE;
                 for (_, bytes) in page {
                     let Ok(event) = serde_json::from_slice::<EventView>(&bytes) else { return };
+                    if let Some(gap) = gap(last, &event) {
+                        yield gap;
+                    }
                     last = event.id.unwrap_or(last);
                     yield event;
                 }
@@ -74,6 +77,23 @@ pub(crate) fn stream(
                 }
             }
         }
+    })
+}
+
+/// What to say before an event when those right before it are not kept any
+/// more.
+fn gap(last: u64, next: &EventView) -> Option<EventView> {
+    let until = next.id?.checked_sub(1)?;
+    let from = last + 1;
+    (from <= until).then(|| EventView {
+        id: None,
+        kind: "gap".into(),
+        at: next.at.clone(),
+        revision: next.revision,
+        resource: None,
+        status: None,
+        message: format!("events {from} to {until} are not kept any more"),
+        data: serde_json::json!({ "from": from, "to": until }),
     })
 }
 

@@ -26,6 +26,7 @@ mod feed;
 mod foresee;
 mod gate;
 mod job;
+mod keep;
 mod live;
 mod lookup;
 pub mod metrics;

@@ -11,6 +11,7 @@ use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
 use crate::context::{Context, Parts};
+use crate::keep::PastRevision;
 use crate::records::{DeploymentRecord, Request, RevisionRecord, RunKind, StatusRecord, key};
 use crate::scheduler::{Occupancy, keep_time};
 use crate::service::{Approving, ListFilter, Rejection, RequestMeta};
@@ -438,7 +439,21 @@ impl Orchestrator {
             changed: r.changed,
             removed: r.removed,
         });
-        Ok(views.collect())
+        let past = self
+            .context
+            .read_all::<PastRevision>(&key::past_revisions(&id))
+            .await
+            .map_err(internal)?;
+        let past = past.into_iter().rev().map(|(_, r)| RevisionView {
+            outcome: r.outcome.unwrap_or_else(|| "superseded".into()),
+            revision: r.revision,
+            by: r.by,
+            created_at: rfc3339(r.created_at),
+            added: r.added,
+            changed: r.changed,
+            removed: r.removed,
+        });
+        Ok(views.chain(past).collect())
     }
 
     /// The dependency graph of the current revision.

@@ -428,6 +428,13 @@ pub(crate) mod key {
     pub(crate) fn revision(id: &DeploymentId, revision: u64) -> String {
         format!("rev/{id}/{revision:08}")
     }
+    /// Summaries of revisions that nobody can go back to any more.
+    pub(crate) fn past_revisions(id: &DeploymentId) -> String {
+        format!("rvs/{id}/")
+    }
+    pub(crate) fn past_revision(id: &DeploymentId, revision: u64) -> String {
+        format!("rvs/{id}/{revision:08}")
+    }
     /// What became of a revision that was never applied.
     pub(crate) fn outcome(id: &DeploymentId, revision: u64) -> String {
         format!("out/{id}/{revision:08}")
@@ -448,6 +455,9 @@ pub(crate) mod key {
     }
     pub(crate) fn outcomes(id: &DeploymentId) -> String {
         format!("out/{id}/")
+    }
+    pub(crate) fn runs(id: &DeploymentId) -> String {
+        format!("run/{id}/")
     }
     pub(crate) fn run(id: &DeploymentId, run: u64) -> String {
         format!("run/{id}/{run:08}")

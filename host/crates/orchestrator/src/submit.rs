@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::drift;
 use crate::expiry::ExpiryAlarm;
 use crate::gate::other_plan;
+use crate::keep;
 use crate::lookup::outputs_unknown;
 use crate::preview;
 use crate::records::{
@@ -240,6 +241,9 @@ pub(crate) async fn submit(
             scope: meta.scope.clone(),
             pinned: meta.plan,
         };
+        keep::forget_revision(context, &id, revision, &mut batch)
+            .await
+            .map_err(internal)?;
         let alarm_key = key::alarm(Kind::Expiry.as_str(), &id);
         match &alarm {
             Some(alarm) => batch.put(alarm_key, encode(alarm)),

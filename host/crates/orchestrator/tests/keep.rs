@@ -1,0 +1,145 @@
+//! What is kept of the past.
+
+mod common;
+
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+use common::{World, assert_status, deploy, settle, two};
+use nestor_core::ports::Batch;
+use nestor_orchestrator::Orchestrator;
+use nestor_orchestrator::service::{Rejection, RequestMeta};
+use nestor_orchestrator::view::{DeploymentStatus, EventView};
+use nestor_testkit::engines::Behaviour;
+
+fn world() -> World {
+    let world = World::new();
+    let database = Behaviour::ready([("endpoint", json!("db.internal")), ("port", json!(3306))]);
+    world.engines.script("database", database);
+    world
+}
+
+fn sized(size: u64) -> Value {
+    let mut body = two();
+    body["resources"][0]["config"]["size"] = json!(size);
+    body
+}
+
+async fn count(world: &World, prefix: &str) -> usize {
+    let all = world.store.scan(prefix, None, 100_000).await;
+    all.expect("read").len()
+}
+
+async fn events(host: &Orchestrator, after: u64) -> Vec<EventView> {
+    let events = host.events("web", Some(after), false).await;
+    events.expect("there").collect().await
+}
+
+#[tokio::test]
+async fn old_runs_go_and_what_is_gone_keeps_its_end() {
+    let world = world();
+    let host = world.host().await;
+    for size in 1..=13 {
+        assert_status(&deploy(&host, &sized(size)).await, DeploymentStatus::Ready);
+    }
+    assert_eq!(count(&world, "run/web/").await, 10);
+    for prefix in ["jrn/web/", "bef/web/"] {
+        let all = world.store.scan(prefix, None, 10_000).await.expect("read");
+        let old = all.iter().find(|(at, _)| *at < format!("{prefix}00000004"));
+        assert!(old.is_none(), "{old:?}");
+    }
+    host.delete("web", RequestMeta::default())
+        .await
+        .expect("taken");
+    let view = settle(&host, "web").await;
+    assert_status(&view, DeploymentStatus::Deleted);
+    // The store is written after the last event was told.
+    for _ in 0..2_000 {
+        if count(&world, "run/web/").await == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(count(&world, "run/web/").await, 1);
+    let journal = world
+        .store
+        .scan("jrn/web/", None, 10_000)
+        .await
+        .expect("read");
+    assert!(
+        !journal.is_empty()
+            && journal
+                .iter()
+                .all(|(at, _)| at.starts_with("jrn/web/00000014/"))
+    );
+    assert_status(
+        &host.get("web").await.expect("there"),
+        DeploymentStatus::Deleted,
+    );
+    // And it can come back.
+    assert_status(&deploy(&host, &sized(1)).await, DeploymentStatus::Ready);
+}
+
+#[tokio::test]
+async fn old_events_go_and_a_stream_says_so() {
+    let world = world();
+    let host = world.host().await;
+    deploy(&host, &sized(1)).await;
+    let before = events(&host, 0).await;
+    // As if much had happened.
+    let raw = world
+        .store
+        .get("sta/web")
+        .await
+        .expect("read")
+        .expect("there");
+    let mut status: Value = serde_json::from_slice(&raw).expect("JSON");
+    status["events"] = json!(9_999);
+    let mut batch = Batch::new();
+    batch.put("sta/web", serde_json::to_vec(&status).expect("JSON"));
+    world.store.commit(batch).await.expect("written");
+    deploy(&host, &sized(2)).await;
+    let after = events(&host, 0).await;
+    let written = after
+        .iter()
+        .filter_map(|e| e.id)
+        .filter(|id| *id > 9_999)
+        .count() as u64;
+    assert!(
+        written > 1 && (written as usize) < before.len(),
+        "{written} of {}",
+        before.len()
+    );
+    // 10,000 makes no room, 10,001 takes the first away.
+    let first = after.iter().find_map(|e| e.id).expect("events");
+    assert_eq!(first, written);
+    assert_eq!((after[0].kind.as_str(), after[0].id), ("gap", None));
+    assert_eq!(after[0].data, json!({ "from": 1, "to": written - 1 }));
+    // Who has seen them is told nothing.
+    let rest = events(&host, written - 1).await;
+    assert_eq!(rest[0].id, Some(written));
+}
+
+#[tokio::test]
+async fn old_revisions_are_listed_and_no_longer_gone_back_to() {
+    let world = world();
+    let host = world.host().await;
+    for _ in 0..103 {
+        deploy(&host, &two()).await;
+    }
+    assert_eq!(count(&world, "rev/web/").await, 100);
+    assert_eq!(count(&world, "rvs/web/").await, 3);
+    let all = host.revisions("web").await.expect("there");
+    let numbers: Vec<u64> = all.iter().map(|r| r.revision).collect();
+    assert_eq!(numbers, (1..=103).rev().collect::<Vec<u64>>());
+    assert_eq!(all[102].added, ["database", "app"]);
+    let refused = host.rollback("web", Some(3), RequestMeta::default()).await;
+    assert!(
+        matches!(refused, Err(Rejection::Conflict(_))),
+        "{refused:?}"
+    );
+    host.rollback("web", Some(4), RequestMeta::default())
+        .await
+        .expect("taken");
+    assert_status(&settle(&host, "web").await, DeploymentStatus::Ready);
+}
