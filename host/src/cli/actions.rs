@@ -9,7 +9,7 @@ use super::{Code, Failure, Format, Out, OutputArgs, WaitArgs};
 #[derive(Debug, Args)]
 pub(crate) struct ActionArgs {
     /// The deployment
-    id: String,
+    pub(super) id: String,
     #[command(flatten)]
     wait: WaitArgs,
     #[command(flatten)]
@@ -102,16 +102,21 @@ pub(crate) async fn rollback(
 }
 
 /// A request that the server took.
-struct Asked {
-    what: &'static str,
-    aim: Aim,
+pub(super) struct Asked {
+    pub(super) what: &'static str,
+    pub(super) aim: Aim,
     /// The deployment as it was.
-    before: Deployment,
-    accepted: Reply<Accepted>,
+    pub(super) before: Deployment,
+    pub(super) accepted: Reply<Accepted>,
 }
 
 impl Asked {
-    async fn finish(self, args: &ActionArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
+    pub(super) async fn finish(
+        self,
+        args: &ActionArgs,
+        client: &Client,
+        out: &Out,
+    ) -> Result<Code, Failure> {
         let accepted = self.accepted;
         for warning in &accepted.warnings {
             out.note(&format!("warning: {warning}"));

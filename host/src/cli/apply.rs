@@ -1,6 +1,5 @@
 //! `nestor apply`.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::Args;
@@ -8,15 +7,19 @@ use nestor_client::Client;
 
 use super::file::{DeploymentFile, FileArgs};
 use super::live::{Aim, Goal, follow};
+use super::part::{self, PartArgs};
 use super::{Code, Failure, Format, Out, OutputArgs, WaitArgs, get, plan};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Show first what would change; on a terminal, ask before going on
-    #[arg(long)]
-    plan: bool,
+    /// Show first what would change; on a terminal, ask before going on. With a
+    /// digest, or a file that `nestor plan --out` wrote: apply exactly that, or nothing
+    #[arg(long, value_name = "DIGEST|FILE", num_args = 0..=1)]
+    plan: Option<Option<String>>,
+    #[command(flatten)]
+    part: PartArgs,
     /// With --plan: do not ask
     #[arg(short, long, requires = "plan")]
     yes: bool,
@@ -37,21 +40,29 @@ impl ApplyArgs {
 
 pub(crate) async fn run(args: &ApplyArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
     let file = DeploymentFile::read(&args.file.file)?;
-    if args.plan {
+    let (mut named, mut part) = (None, args.part.part());
+    if let Some(Some(text)) = &args.plan {
+        let (digest, of) = part::named(text, &args.part)?;
+        (named, part) = (Some(digest), of);
+    }
+    if args.plan == Some(None) {
         let plan = client
-            .plan(file.body.clone())
+            .plan_part(file.body.clone(), &part)
             .await
             .map_err(|e| file.explain(e))?;
         if out.format == Format::Table {
             out.raw(&plan::show(&plan, out))?;
         }
-        if !args.yes && asks(&args.file.file, out) && !confirmed(out)? {
+        if !args.yes && asks(&args.file.file, out) && !confirmed(out, "Apply this?")? {
             out.note("nothing was changed");
             return Ok(Code::Interrupted);
         }
+        // What was shown is applied, or nothing.
+        named = Some(plan.digest.clone()).filter(|digest| !digest.is_empty());
     }
+    let key = args.idempotency_key.as_deref();
     let accepted = client
-        .submit(file.body.clone(), args.idempotency_key.as_deref())
+        .submit_part(file.body.clone(), key, &part, named.as_deref())
         .await
         .map_err(|e| file.explain(e))?;
     for warning in &accepted.warnings {
@@ -96,11 +107,11 @@ pub(crate) async fn run(args: &ApplyArgs, client: &Client, out: &Out) -> Result<
 
 /// Whether there is somebody to ask.
 fn asks(file: &Path, out: &Out) -> bool {
-    out.is_terminal() && std::io::stdin().is_terminal() && file != Path::new("-")
+    out.asks() && file != Path::new("-")
 }
 
-fn confirmed(out: &Out) -> Result<bool, Failure> {
-    out.raw("Apply this? [y/N] ")?;
+pub(super) fn confirmed(out: &Out, question: &str) -> Result<bool, Failure> {
+    out.raw(&format!("{question} [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

@@ -50,9 +50,15 @@ pub(crate) enum Aim {
 impl Goal {
     /// Whether nothing more will come of itself.
     fn is_over(&self, deployment: &Deployment) -> bool {
-        let waits = deployment.queued_revision.is_some() || deployment.revision < self.revision;
-        // A deletion that was asked for begins a moment later.
-        let not_yet = self.aim == Aim::Deleted && deployment.status == DeploymentStatus::Ready;
+        let waits = deployment.queued_revision.is_some();
+        // A deletion that was asked for begins a moment later; one that was
+        // refused left everything as it was.
+        let untouched = self
+            .since
+            .as_ref()
+            .is_none_or(|since| deployment.updated_at <= *since);
+        let not_yet =
+            self.aim == Aim::Deleted && deployment.status == DeploymentStatus::Ready && untouched;
         deployment.status.is_settled() && !waits && !not_yet
     }
 
@@ -84,6 +90,13 @@ pub(crate) async fn follow(
             )
         })??,
     };
+    if settled.revision < goal.revision {
+        let text = format!(
+            "revision {} of {id} was not applied: it was refused, or skipped for a later one; {id} is {} with revision {}",
+            goal.revision, settled.status, settled.revision
+        );
+        return Err(Failure::new(Code::Failed, text));
+    }
     if goal.is_reached(settled.status) {
         if goal.aim != Aim::Ready && !out.is_terminal() {
             out.line(&format!("{id} is {}", settled.status))?;
@@ -436,7 +449,8 @@ mod tests {
         };
         for (revision, aim, status, over, reached) in [
             (2, Aim::Ready, "ready", true, true),
-            (3, Aim::Ready, "ready", false, true),
+            // Revision 3 was refused: it is neither current nor queued.
+            (3, Aim::Ready, "ready", true, true),
             (2, Aim::Ready, "rolling_back", false, false),
             (2, Aim::Ready, "rolled_back", true, false),
             (2, Aim::Ready, "deleted", true, false),
@@ -455,5 +469,8 @@ mod tests {
                 "{aim:?} {status}"
             );
         }
+        let mut queued = deployment("ready", 1);
+        queued.queued_revision = Some(3);
+        assert!(!goal(3, Aim::Ready).is_over(&queued));
     }
 }

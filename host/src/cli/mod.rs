@@ -2,6 +2,7 @@
 
 mod actions;
 mod apply;
+mod approve;
 mod configcheck;
 mod drift;
 mod engines;
@@ -11,6 +12,7 @@ mod get;
 mod graph;
 mod live;
 mod out;
+mod part;
 mod plan;
 mod render;
 mod watch;
@@ -74,6 +76,8 @@ enum Command {
     Drift(drift::DriftArgs),
     /// Destroy a deployment, or stop and unwind it while it is under way
     Delete(actions::DeleteArgs),
+    /// Approve the plan that waits; `cancel` refuses it
+    Approve(approve::ApproveArgs),
     /// Go on from the resources that failed
     Retry(actions::ActionArgs),
     /// Stop what is under way
@@ -192,6 +196,7 @@ impl Command {
             Self::Graph(args) => args.format(),
             Self::Drift(args) => args.format(),
             Self::Delete(args) => args.action.format(),
+            Self::Approve(args) => args.action.format(),
             Self::Retry(args) | Self::Cancel(args) => args.format(),
             Self::Rollback(args) => args.action.format(),
             Self::Engines(command) => command.format(),
@@ -233,6 +238,7 @@ async fn remote(command: Command, client: &Client, out: &Out) -> Result<Code, Fa
         Command::Graph(args) => graph::run(&args, client, out).await,
         Command::Drift(args) => drift::run(&args, client, out).await,
         Command::Delete(args) => actions::delete(&args, client, out).await,
+        Command::Approve(args) => approve::run(&args, client, out).await,
         Command::Retry(args) => actions::retry(&args, client, out).await,
         Command::Cancel(args) => actions::cancel(&args, client, out).await,
         Command::Rollback(args) => actions::rollback(&args, client, out).await,
@@ -270,6 +276,12 @@ mod tests {
             "serve --config a.yaml --listen 127.0.0.1:0 --data-dir d --log debug --log-format json",
             "apply -f a.json --wait --plan --timeout 5m",
             "apply -f - -o json",
+            "apply -f a.json --plan plan.json --wait",
+            "apply -f a.json --target a b --target c -o json",
+            "apply -f a.json --affected",
+            "plan -f a.yaml --target a --out plan.json",
+            "approve a",
+            "approve a --plan sha256:00 --comment fine --wait -y",
             "get",
             "get web-app -o yaml",
             "get --environment production --status ready --limit 5",
@@ -309,6 +321,9 @@ mod tests {
             "get -o xml",
             "get --limit 0",
             "serve --listen nowhere",
+            "approve",
+            "apply -f a --target a --affected",
+            "plan a --target b",
             "rollback",
             "rollback a --to x",
             "engines",

@@ -69,6 +69,11 @@ impl Out {
         self.terminal
     }
 
+    /// Whether there is somebody to ask.
+    pub(crate) fn asks(&self) -> bool {
+        self.terminal && std::io::IsTerminal::is_terminal(&std::io::stdin())
+    }
+
     /// A word in a colour, if colours are wanted.
     pub(crate) fn paint(&self, colour: Colour, text: &str) -> String {
         paint(self.colour, colour, text)

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::file::DeploymentFile;
 use super::out::{Colour, one_line};
+use super::part::{self, PartArgs};
 use super::{Code, Failure, Format, Out, OutputArgs};
 
 /// Differences of one resource that are shown; JSON has all.
@@ -19,11 +20,16 @@ const MAX_VALUE: usize = 120;
 pub(crate) struct PlanArgs {
     /// A deployment whose latest revision is planned again: what applying it
     /// once more would change, when definitions have changed since
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    #[arg(required_unless_present = "file", conflicts_with_all = ["file", "target", "affected", "out"])]
     id: Option<String>,
     /// The deployment, as JSON or YAML; - for standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    part: PartArgs,
+    /// Keep the plan in this file, for `nestor apply --plan`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -38,12 +44,16 @@ pub(crate) async fn run(args: &PlanArgs, client: &Client, out: &Out) -> Result<C
     let plan = match (&args.file, &args.id) {
         (Some(file), _) => {
             let file = DeploymentFile::read(file)?;
-            let plan = client.plan(file.body.clone()).await;
+            let part = args.part.part();
+            let plan = client.plan_part(file.body.clone(), &part).await;
             plan.map_err(|e| file.explain(e))?
         }
         (None, id) => client.plan_again(id.as_deref().unwrap_or_default()).await?,
     };
     out.answer(&plan.raw, |out| show(&plan, out))?;
+    if let Some(path) = &args.out {
+        part::write(path, &plan, &args.part)?;
+    }
     Ok(Code::Done)
 }
 
@@ -68,6 +78,10 @@ pub(crate) fn show(plan: &Plan, out: &Out) -> String {
         counts.join(", ")
     };
     text.push_str(&format!("\nIn all: {summary}\n"));
+    if !plan.digest.is_empty() {
+        let digest = out.paint(Colour::Dim, &one_line(&plan.digest));
+        text.push_str(&format!("Plan {digest}\n"));
+    }
     text
 }
 

@@ -60,6 +60,26 @@ pub struct Filter {
     pub status: Option<String>,
 }
 
+/// Which resources of a deployment to work on; the default is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Only these, and what they depend on.
+    pub targets: Vec<String>,
+    /// Only those that differ from what is deployed, and what depends on them.
+    pub affected: bool,
+}
+
+impl Part {
+    fn ask(&self, url: &mut Url) {
+        for target in &self.targets {
+            url.query_pairs_mut().append_pair("target", target);
+        }
+        if self.affected {
+            url.query_pairs_mut().append_pair("affected", "true");
+        }
+    }
+}
+
 impl Client {
     /// A client of the server at an address such as `http://127.0.0.1:8080`.
     /// Nothing is sent yet.
@@ -129,6 +149,78 @@ impl Client {
             request = request.header("idempotency-key", key);
         }
         self.json(request, &url, ANSWER).await
+    }
+
+    /// Posts a part of a deployment, or one that shall be exactly a plan;
+    /// durable when it answers.
+    ///
+    /// # Errors
+    /// As [`Self::submit`]; `plan-moved` when something else would happen.
+    pub async fn submit_part(
+        &self,
+        body: impl Into<Bytes>,
+        idempotency_key: Option<&str>,
+        part: &Part,
+        plan: Option<&str>,
+    ) -> Result<Reply<Accepted>, ClientError> {
+        let mut url = self.url(&["api", "v1", "deployments"]);
+        part.ask(&mut url);
+        if let Some(plan) = plan {
+            url.query_pairs_mut().append_pair("plan", plan);
+        }
+        let mut request = self
+            .http
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.into());
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        // With a plan the engines are asked once more.
+        let limit = if plan.is_some() { SLOW_ANSWER } else { ANSWER };
+        self.json(request, &url, limit).await
+    }
+
+    /// What posting a part of a deployment would change.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn plan_part(
+        &self,
+        body: impl Into<Bytes>,
+        part: &Part,
+    ) -> Result<Reply<Plan>, ClientError> {
+        let mut url = self.url(&["api", "v1", "plans"]);
+        part.ask(&mut url);
+        let request = self
+            .http
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.into());
+        self.json(request, &url, SLOW_ANSWER).await
+    }
+
+    /// The plan that waits for approval, or was approved last.
+    ///
+    /// # Errors
+    /// The server's problem, or the connection's.
+    pub async fn waiting_plan(&self, id: &str) -> Result<Reply<Plan>, ClientError> {
+        self.get(&["api", "v1", "deployments", id, "plan"]).await
+    }
+
+    /// Approves what waits; with a digest only that plan.
+    ///
+    /// # Errors
+    /// The server's problem (`plan-moved` when another plan waits), or the
+    /// connection's.
+    pub async fn approve(
+        &self,
+        id: &str,
+        plan: Option<&str>,
+        comment: Option<&str>,
+    ) -> Result<Reply<Accepted>, ClientError> {
+        let body = serde_json::json!({ "plan": plan, "comment": comment });
+        self.action(id, "approve", Some(body)).await
     }
 
     /// What posting a deployment would change.

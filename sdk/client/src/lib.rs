@@ -22,12 +22,12 @@ mod form;
 mod model;
 mod sse;
 
-pub use client::{Client, Filter, Reply};
+pub use client::{Client, Filter, Part, Reply};
 pub use error::{ClientError, Problem, Violation};
 pub use events::{EventOptions, EventStream};
 pub use model::{
-    Accepted, Change, Definition, DefinitionList, DefinitionVersions, Delivery, Deployment,
-    DeploymentPage, DeploymentStatus, DeploymentSummary, Drift, Engine, EngineList, Event, Graph,
-    GraphEdge, GraphNode, OutputDeclaration, Plan, PlannedChange, Resource, ResourceDrift,
-    ResourceStatus, Revision,
+    Accepted, Approval, Change, Definition, DefinitionList, DefinitionVersions, Delivery,
+    Deployment, DeploymentPage, DeploymentStatus, DeploymentSummary, Drift, Engine, EngineList,
+    Event, Graph, GraphEdge, GraphNode, OutputDeclaration, Plan, PlannedChange, Resource,
+    ResourceDrift, ResourceStatus, Revision,
 };

@@ -158,6 +158,9 @@ pub struct Deployment {
     /// What to know although nothing failed.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What waits for somebody to approve it, or was approved.
+    #[serde(default)]
+    pub approval: Option<Approval>,
     /// A later revision that waits for this one to settle.
     #[serde(default)]
     pub queued_revision: Option<u64>,
@@ -168,6 +171,23 @@ pub struct Deployment {
     pub created_at: String,
     /// RFC 3339.
     pub updated_at: String,
+}
+
+/// A plan that waits for somebody to approve it, or that was approved.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The plan's digest.
+    pub plan: String,
+    /// Of which revision.
+    pub revision: u64,
+    /// `apply` or `delete`.
+    pub action: String,
+    /// Since when it waits, RFC 3339.
+    pub requested_at: String,
+    /// Who approved it; none while it waits.
+    #[serde(default)]
+    pub approved_by: Option<String>,
 }
 
 /// A resource of a deployment.
@@ -347,6 +367,9 @@ pub struct Plan {
     pub id: String,
     /// The revision that posting it would make.
     pub revision: u64,
+    /// With the same digest the same would happen.
+    #[serde(default)]
+    pub digest: String,
     /// In the order in which they would be done.
     pub resources: Vec<PlannedChange>,
     /// What to know.

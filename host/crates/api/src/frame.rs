@@ -117,8 +117,11 @@ async fn answer(api: &Api, route: Route<'_>, request: Request, next: Next) -> Re
             }
         },
     };
+    // A deployment that shall be exactly a plan: the engines are asked again.
+    let plans = request.uri().query().is_some_and(|q| q.contains("plan="));
     let limit = match route.kind {
         Kind::Slow => api.limits().slow_answer,
+        Kind::Quick if plans => api.limits().slow_answer,
         Kind::Probe | Kind::Quick | Kind::Stream => api.limits().answer,
     };
     ::metrics::gauge!(metrics::IN_FLIGHT).increment(1);
