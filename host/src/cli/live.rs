@@ -90,7 +90,7 @@ pub(crate) async fn follow(
             )
         })??,
     };
-    if settled.revision < goal.revision {
+    if goal.aim == Aim::Ready && settled.revision < goal.revision {
         let text = format!(
             "revision {} of {id} was not applied: it was refused, or skipped for a later one; {id} is {} with revision {}",
             goal.revision, settled.status, settled.revision

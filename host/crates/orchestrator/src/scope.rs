@@ -120,19 +120,30 @@ impl<'a> Compared<'a> {
         }
     }
 
-    /// What a run of a part leaves as it is although the revision says otherwise.
+    /// What a run of a part leaves as it is although the revision says
+    /// otherwise, or will once the outputs of what is worked on have changed.
     pub(crate) fn left_out(&self, part: Option<&BTreeSet<ResourceName>>) -> Vec<String> {
         let Some(part) = part else { return Vec::new() };
         let records = self.records();
-        let differ = self
+        let differ: BTreeSet<ResourceName> = self
             .plan
             .resources
             .iter()
-            .filter(|planned| !part.contains(&planned.name) && !self.as_wanted(planned, &records))
-            .map(|planned| &planned.name);
+            .filter(|planned| !self.as_wanted(planned, &records))
+            .map(|planned| planned.name.clone())
+            .collect();
+        let worked_on = differ.intersection(part).cloned().collect();
+        let deployed: Vec<_> = self.deployed.iter().map(ResourceRecord::deployed).collect();
+        let reached = affected(self.plan, &deployed, &worked_on);
+        let left = self
+            .plan
+            .resources
+            .iter()
+            .map(|planned| &planned.name)
+            .filter(|name| differ.contains(*name) || reached.contains(*name));
         let vanished = self.vanished().map(|r| &r.name);
-        differ
-            .chain(vanished.filter(|name| !part.contains(*name)))
+        left.chain(vanished)
+            .filter(|name| !part.contains(*name))
             .map(ToString::to_string)
             .collect()
     }

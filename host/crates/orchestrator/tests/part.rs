@@ -186,6 +186,19 @@ async fn a_part_that_fails_goes_back_to_what_was_before() {
 }
 
 #[tokio::test]
+async fn what_stands_on_something_that_changes_is_left_out_too() {
+    let world = world();
+    let host = world.host().await;
+    deploy(&host, &four(1)).await;
+    let mut next = four(1);
+    next["resources"][0]["config"]["v"] = json!(2);
+    // The app's own config is the same, and the endpoint that it was given may not be.
+    let view = apply(&host, &next, targets(&["database"])).await;
+    let warning = view.warnings.last().expect("says so");
+    assert!(warning.contains("left as they are: app."), "{warning}");
+}
+
+#[tokio::test]
 async fn targets_that_are_not_there_are_violations() {
     let world = world();
     let host = world.host().await;
