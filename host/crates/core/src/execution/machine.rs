@@ -135,6 +135,7 @@ impl Run {
         match run.state {
             StepState::Due { .. } if moving => {
                 run.state = StepState::Running;
+                run.failed_looks = 0;
                 run.attempts += 1;
                 run.began_at.get_or_insert(at);
                 run.touched = true;
@@ -206,6 +207,7 @@ impl Run {
                     );
                 } else {
                     let poll_at = poll_at.min(deadline);
+                    run.failed_looks = 0;
                     run.state = StepState::Pending { poll_at };
                     effects.push(Effect::WakeAt { step, at: poll_at });
                 }
@@ -255,9 +257,11 @@ impl Run {
         let deadline = self.deadline(step);
         let stopping = matches!(self.mode, Mode::Stopping(_));
         let run = &mut self.steps[step as usize];
-        let retry_at = |wish| {
-            Some(again(run.attempts.max(1), wish)).filter(|next| *next < deadline && !stopping)
-        };
+        let in_time = |next: Timestamp| Some(next).filter(|next| *next < deadline && !stopping);
+        let retry_at = |wish| in_time(again(run.attempts.max(1), wish));
+        // Looking has a count of its own: whom nobody can ask for an hour is
+        // not asked twice a second.
+        let look_at = |wish| in_time(again(run.failed_looks + 1, wish));
         match (&run.state, failure) {
             // Before the call: the shell could not even begin (no such engine,
             // a reference that does not resolve). It counts as an attempt.
@@ -286,9 +290,10 @@ impl Run {
                 }
             }
             (StepState::Pending { .. }, Failure::Transient { retry_after_ms }) => {
-                match retry_at(retry_after_ms) {
+                match look_at(retry_after_ms) {
                     // Looking failed, not the operation: it does not use up attempts.
                     Some(next) => {
+                        run.failed_looks += 1;
                         run.state = StepState::Pending { poll_at: next };
                         effects.push(Effect::WakeAt { step, at: next });
                     }
@@ -299,8 +304,9 @@ impl Run {
                 }
             }
             (StepState::Unsettled { .. }, Failure::Transient { retry_after_ms }) => {
-                match retry_at(retry_after_ms) {
+                match look_at(retry_after_ms) {
                     Some(next) => {
+                        run.failed_looks += 1;
                         run.state = StepState::Unsettled {
                             not_before: Some(next),
                         };

@@ -427,6 +427,52 @@ fn transient_failures_back_off_and_end() {
 }
 
 #[test]
+fn whom_nobody_can_look_at_is_asked_ever_less_often() {
+    let mut driver = Driver::new(plan(&[&[]], OnFailure::Halt), vec![Behaviour::Succeeds]);
+    driver.feed(Event::Began);
+    driver.feed(Event::Started {
+        step: 0,
+        at: Timestamp(0),
+    });
+    let pend = |at: u64| Event::Pended {
+        step: 0,
+        poll_at: Timestamp(at),
+        at: Timestamp(at),
+    };
+    let fail = |at: u64| Event::CallFailed {
+        step: 0,
+        failure: Failure::Transient {
+            retry_after_ms: None,
+        },
+        reason: "no route to host".into(),
+        at: Timestamp(at),
+        jitter: Jitter(u16::MAX),
+    };
+    driver.feed(pend(0));
+    let mut now = 0;
+    let mut looks = |driver: &mut Driver, count: usize| -> Vec<u64> {
+        let waits = (0..count).map(|_| {
+            let effects = driver.feed(fail(now));
+            let [Effect::WakeAt { at, .. }] = effects.as_slice() else {
+                panic!("{effects:?}")
+            };
+            let wait = at.0 - now;
+            now = at.0;
+            wait
+        });
+        waits.collect()
+    };
+    assert_eq!(looks(&mut driver, 4), [500, 1_000, 2_000, 4_000]);
+    driver.feed(pend(10_000));
+    assert_eq!(
+        looks(&mut driver, 2),
+        [500, 1_000],
+        "a look that succeeded counts"
+    );
+    assert_eq!(driver.run.steps()[0].attempts, 1, "looking is no attempt");
+}
+
+#[test]
 fn a_pending_operation_ends_at_its_timeout() {
     let mut driver = Driver::new(plan(&[&[]], OnFailure::Halt), vec![Behaviour::Succeeds]);
     driver.feed(Event::Began);
