@@ -12,6 +12,7 @@ use nestor_core::engine::{
 };
 use nestor_core::ids::{Digest, EngineId, OutputName};
 use nestor_core::ports::{EngineCall, EngineHead, EngineStatus, Engines, Function, Reply};
+use nestor_orchestrator::Surroundings as _;
 use serde_json::{Value, json};
 
 use crate::clock::SimClock;
@@ -31,7 +32,15 @@ pub struct Weather {
     pub pending: u64,
     /// `observe` denies what is there.
     pub lies: u64,
+    /// A call does not come back before its time is over, before or after the
+    /// effect.
+    pub hangs: u64,
+    /// A call arrives twice.
+    pub twice: u64,
 }
+
+/// How long an engine's call may take.
+const WALL_MS: u64 = 600_000;
 
 /// A resource as it is in the world.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,10 +69,12 @@ struct Inner {
     effects: BTreeMap<String, u32>,
     /// Polls that are left, by operation.
     polls: HashMap<String, u32>,
-    /// Operations of a live host under way, by resource.
-    busy: HashMap<(String, String), String>,
+    /// Operations under way, by resource, with the host that called and how
+    /// often that had stood still.
+    busy: HashMap<(String, String), (String, Arc<SimStore>, u64)>,
     violations: Vec<Violation>,
     calls: u64,
+    begun: Vec<(String, u64)>,
 }
 
 impl World {
@@ -79,6 +90,7 @@ impl World {
             busy: HashMap::new(),
             violations: Vec::new(),
             calls: 0,
+            begun: Vec::new(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -130,9 +142,10 @@ impl World {
         self.lock().calls
     }
 
-    /// The host is dead, and with it its calls.
-    pub fn host_died(&self) {
-        self.lock().busy.clear();
+    /// Which deployment was called for the first time, and when, in order.
+    #[must_use]
+    pub fn begun(&self) -> Vec<(String, u64)> {
+        self.lock().begun.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -165,14 +178,20 @@ impl SimEngines {
 
     async fn alive(&self) {
         self.world.clock.news();
-        if self.host.dead() {
-            std::future::pending::<()>().await;
-        }
+        self.host.alive().await;
     }
 
-    async fn pass(&self, millis: u64) {
+    /// Time goes by. A call does not survive that its host stands still: its
+    /// time limit goes on meanwhile.
+    async fn pass(&self, millis: u64) -> Result<(), EngineError> {
+        let before = self.host.freezes();
         self.world.clock.sleep(millis).await;
         self.alive().await;
+        if self.host.freezes() == before {
+            Ok(())
+        } else {
+            Err(too_long())
+        }
     }
 
     async fn change(&self, call: &EngineCall) -> Result<Outcome, EngineError> {
@@ -191,8 +210,17 @@ impl SimEngines {
             (wait, fails, transient, pends)
         };
         let after_effect = world.lock().dice.once_in(2);
-        self.pass(wait).await;
+        let (hangs, twice) = {
+            let mut inner = world.lock();
+            (
+                inner.once_in(world.weather.hangs),
+                inner.once_in(world.weather.twice),
+            )
+        };
+        let wait = if hangs { WALL_MS } else { wait };
+        self.pass(wait).await?;
         let error = || match (transient, fails) {
+            _ if hangs => Some(too_long()),
             (true, _) => Some(EngineError::Transient {
                 message: "try again".into(),
                 retry_after: None,
@@ -209,9 +237,23 @@ impl SimEngines {
             inner.polls.insert(operation.clone(), polls);
             return Ok(pending());
         }
+        let (dies, before) = self.host.effect();
+        if before {
+            self.host.kill();
+            self.world.trace.note("the host dies before an effect");
+            self.alive().await;
+        }
         self.effect(call, &place);
+        if twice {
+            self.effect(call, &place);
+        }
+        if dies {
+            self.host.kill();
+            self.world.trace.note("the host dies after an effect");
+            self.alive().await;
+        }
         let wait = world.lock().dice.below(1_000);
-        self.pass(wait).await;
+        self.pass(wait).await?;
         match error() {
             Some(error) => Err(error),
             None => Ok(self.settled(call, &place)),
@@ -272,7 +314,7 @@ impl SimEngines {
             call.request.name.to_string(),
         );
         let wait = self.world.lock().dice.below(2_000);
-        self.pass(wait).await;
+        self.pass(wait).await?;
         let mut inner = self.world.lock();
         if inner.once_in(self.world.weather.transient) {
             return Err(EngineError::Transient {
@@ -299,7 +341,7 @@ impl SimEngines {
         );
         let operation = call.context.operation_id.clone();
         let wait = self.world.lock().dice.below(500);
-        self.pass(wait).await;
+        self.pass(wait).await?;
         let transient = {
             let mut inner = self.world.lock();
             inner.once_in(self.world.weather.transient)
@@ -348,6 +390,13 @@ impl SimEngines {
             return Ok(self.settled(call, &place));
         }
         Err(EngineError::Missing("never happened".into()))
+    }
+}
+
+fn too_long() -> EngineError {
+    EngineError::LimitExceeded {
+        limit: "wall",
+        message: "it took too long".into(),
     }
 }
 
@@ -452,6 +501,11 @@ impl Engines for SimEngines {
     }
 
     async fn call(&self, call: EngineCall) -> Result<Reply, EngineError> {
+        // A host that stands still does nothing, so it has not called.
+        if self.host.frozen() {
+            self.alive().await;
+            return Err(too_long());
+        }
         self.alive().await;
         if call.function == Function::Validate {
             return Ok(Reply::Validated(Vec::new()));
@@ -464,11 +518,32 @@ impl Engines for SimEngines {
             "call {:?} {}",
             call.function, call.context.operation_id
         ));
+        if !self.host.holds(&place.0) {
+            let operation = &call.context.operation_id;
+            self.host
+                .stale(format!("{operation} is begun without the lease"));
+        }
         {
             let mut inner = self.world.lock();
             inner.calls += 1;
             let operation = call.context.operation_id.clone();
-            if let Some(other) = inner.busy.insert(place.clone(), operation.clone()) {
+            if call.function == Function::Apply
+                && !inner.begun.iter().any(|(there, _)| *there == place.0)
+            {
+                inner
+                    .begun
+                    .push((place.0.clone(), self.world.clock.now().0));
+            }
+            let mine = (
+                operation.clone(),
+                Arc::clone(&self.host),
+                self.host.freezes(),
+            );
+            let other = inner.busy.insert(place.clone(), mine);
+            // The calls of a dead host ended with it.
+            let other =
+                other.filter(|(_, host, freezes)| !host.dead() && host.freezes() == *freezes);
+            if let Some((other, ..)) = other {
                 let detail = format!("{operation} while {other} is under way");
                 inner.breach(Invariant::OneOperationAtATime, detail);
             }
@@ -482,7 +557,14 @@ impl Engines for SimEngines {
             }
         };
         self.alive().await;
-        self.world.lock().busy.remove(&place);
+        let mut inner = self.world.lock();
+        let mine = |(_, host, freezes): &(String, Arc<SimStore>, u64)| {
+            Arc::ptr_eq(host, &self.host) && *freezes == self.host.freezes()
+        };
+        if inner.busy.get(&place).is_some_and(mine) {
+            inner.busy.remove(&place);
+        }
+        drop(inner);
         result
     }
 }

@@ -10,16 +10,20 @@
 //! | [`clock`] | time: it jumps when nothing else can happen |
 //! | [`store`] | the disk: a commit is whole or not at all; the host may die before or after one |
 //! | [`engines`] | engines and the world they change: slow, failing, forgetful |
-//! | [`scenario`] | the people: posts, updates, cancels, deletes, retries |
+//! | [`scenario`] | the people: posts, updates, cancels, deletes, retries; one host, or two workers on one disk |
+//! | [`exhaustive`] | the same with a death at every commit and effect, one after another |
+//! | [`turns`] | composers who want more than the host can do at once |
 //! | [`check`] | nobody: what has to hold in the end |
 
 pub mod check;
 pub mod clock;
 pub mod dice;
 pub mod engines;
+pub mod exhaustive;
 pub mod scenario;
 pub mod store;
 pub mod trace;
+pub mod turns;
 
 /// What has to hold, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +44,13 @@ pub enum Invariant {
     NoEffectTwice,
     /// What is deployed in the end is what the status says.
     WorldMatchesStatus,
+    /// A worker that lost a deployment's lease writes nothing about it and
+    /// begins no call for it.
+    StaleWritesAreRefused,
+    /// Of what one composer has waiting, the higher priority goes first.
+    HigherPriorityFirst,
+    /// However much of a higher priority comes, the lower has its turn.
+    NobodyStarves,
 }
 
 /// A breach of an invariant.

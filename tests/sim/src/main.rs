@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use nestor_sim::scenario::{Options, Report, run};
+use nestor_sim::scenario::{Options, run};
+use nestor_sim::{Violation, exhaustive, turns};
 
 /// Runs the real coordinator in a simulated world.
 #[derive(Parser)]
@@ -18,6 +19,13 @@ struct Arguments {
     /// Deployments in all; each seed has four.
     #[arg(long, default_value_t = 100_000)]
     deployments: u64,
+    /// Seeds of which a small scenario is run with a death at every commit and
+    /// effect, one after another.
+    #[arg(long, default_value_t = 40)]
+    exhaustive: u64,
+    /// Seeds of composers who want more than the host can do.
+    #[arg(long, default_value_t = 100)]
+    turns: u64,
     /// Only the first seed, twice, with its trace.
     #[arg(long)]
     replay: bool,
@@ -46,17 +54,14 @@ fn replay(seed: u64) -> ExitCode {
         .init();
     let options = Options {
         keep_trace: true,
-        ..Options::default()
+        ..Options::of_seed(seed)
     };
     let report = run(seed, &options);
     for line in &report.lines {
         println!("{line}");
     }
     for violation in &report.violations {
-        println!(
-            "seed {seed}: {:?}: {}",
-            violation.invariant, violation.detail
-        );
+        println!("seed {seed}: {}", text(violation));
     }
     let again = run(seed, &options);
     println!("trace {:016x}, again {:016x}", report.trace, again.trace);
@@ -67,13 +72,113 @@ fn replay(seed: u64) -> ExitCode {
     }
 }
 
+/// Every so many seeds one is run again: the same seed gives the same trace.
+const AGAIN: u64 = 100;
+
+/// What was found, by all threads.
+#[derive(Default)]
+struct Found {
+    deaths: AtomicU64,
+    calls: AtomicU64,
+    again: AtomicU64,
+    failed: Mutex<Vec<String>>,
+}
+
+impl Found {
+    fn add(&self, lines: Vec<String>) {
+        if !lines.is_empty() {
+            let failed = self.failed.lock();
+            let mut failed = failed.unwrap_or_else(std::sync::PoisonError::into_inner);
+            failed.push(lines.join("\n"));
+        }
+    }
+}
+
 fn search(arguments: &Arguments) -> ExitCode {
-    let options = Options::default();
-    let seeds = arguments.deployments.div_ceil(options.deployments);
-    let next = AtomicU64::new(0);
-    let failed: Mutex<Vec<(u64, Report)>> = Mutex::default();
-    let (deaths, calls) = (AtomicU64::new(0), AtomicU64::new(0));
+    let found = Found::default();
     let began = Instant::now();
+    let seeds = arguments
+        .deployments
+        .div_ceil(Options::default().deployments);
+    each(arguments, seeds, |seed| found.add(one(seed, &found)));
+    println!(
+        "{} deployments from seed {}, every fourth seed with two workers: {} engine calls, {} deaths of a host; {} seeds run again",
+        seeds * Options::default().deployments,
+        arguments.seed,
+        found.calls.load(Ordering::Relaxed),
+        found.deaths.load(Ordering::Relaxed),
+        found.again.load(Ordering::Relaxed),
+    );
+    let deaths = AtomicU64::new(0);
+    each(arguments, arguments.exhaustive, |seed| {
+        let exhausted = exhaustive::every_death(seed);
+        deaths.fetch_add(exhausted.deaths, Ordering::Relaxed);
+        let line = |(crash, v): &(_, Violation)| format!("seed {seed}, {crash:?}: {}", text(v));
+        found.add(exhausted.violations.iter().map(line).collect());
+    });
+    println!(
+        "{} small scenarios with a death at every commit and every effect: {} deaths",
+        arguments.exhaustive,
+        deaths.into_inner()
+    );
+    each(arguments, arguments.turns, |seed| {
+        let line = |v: &Violation| format!("turns, seed {seed}: {}", text(v));
+        found.add(turns::run(seed).iter().map(line).collect());
+    });
+    println!(
+        "{} seeds of composers who want more than the host can do",
+        arguments.turns
+    );
+    let failed = found
+        .failed
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    for lines in failed.iter().take(SHOWN) {
+        println!("{lines}");
+    }
+    println!(
+        "{:.1} s; {} seeds violated an invariant",
+        began.elapsed().as_secs_f64(),
+        failed.len()
+    );
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// One seed: what was breached, and how to see it again.
+fn one(seed: u64, found: &Found) -> Vec<String> {
+    let options = Options::of_seed(seed);
+    let report = run(seed, &options);
+    found
+        .deaths
+        .fetch_add(u64::from(report.deaths), Ordering::Relaxed);
+    found.calls.fetch_add(report.calls, Ordering::Relaxed);
+    let line = |v: &Violation| format!("seed {seed}: {}", text(v));
+    let mut lines: Vec<String> = report.violations.iter().map(line).collect();
+    if seed.is_multiple_of(AGAIN) || seed % AGAIN == 1 {
+        found.again.fetch_add(1, Ordering::Relaxed);
+        if run(seed, &options) != report {
+            lines.push(format!("seed {seed} does not give the same trace again"));
+        }
+    }
+    if !lines.is_empty() {
+        lines.push(format!(
+            "  again, with its trace: cargo run -p nestor-sim -- --replay --seed {seed}"
+        ));
+    }
+    lines
+}
+
+fn text(violation: &Violation) -> String {
+    format!("{:?}: {}", violation.invariant, violation.detail)
+}
+
+/// Seeds shared out among threads.
+fn each(arguments: &Arguments, seeds: u64, work: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..arguments.threads {
             scope.spawn(|| {
@@ -82,44 +187,9 @@ fn search(arguments: &Arguments) -> ExitCode {
                     if number >= seeds {
                         return;
                     }
-                    let seed = arguments.seed + number;
-                    let report = run(seed, &options);
-                    deaths.fetch_add(u64::from(report.deaths), Ordering::Relaxed);
-                    calls.fetch_add(report.calls, Ordering::Relaxed);
-                    if !report.violations.is_empty() {
-                        failed
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .push((seed, report));
-                    }
+                    work(arguments.seed + number);
                 }
             });
         }
     });
-    let failed = failed
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    for (seed, report) in failed.iter().take(SHOWN) {
-        for violation in &report.violations {
-            println!(
-                "seed {seed}: {:?}: {}",
-                violation.invariant, violation.detail
-            );
-        }
-        println!("  again, with its trace: cargo run -p nestor-sim -- --replay --seed {seed}");
-    }
-    println!(
-        "{} deployments from seed {}: {} engine calls, {} deaths of the host, {:.1} s",
-        seeds * options.deployments,
-        arguments.seed,
-        calls.into_inner(),
-        deaths.into_inner(),
-        began.elapsed().as_secs_f64()
-    );
-    println!("{} of {seeds} seeds violated an invariant", failed.len());
-    if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
 }

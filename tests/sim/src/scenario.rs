@@ -21,7 +21,7 @@ use crate::check;
 use crate::clock::{START, SimClock};
 use crate::dice::Dice;
 use crate::engines::{SimEngines, Weather, World};
-use crate::store::{Disk, SimStore};
+use crate::store::{Boundaries, Crash, Disk, Fate, SimStore};
 use crate::trace::Trace;
 
 /// Whatever is drawn with dice of its own leaves the rest of a seed alone.
@@ -45,8 +45,14 @@ pub struct Options {
     pub requests: u64,
     /// How engines behave.
     pub weather: Weather,
-    /// The host dies at one commit in so many; 0: never.
-    pub dies_once_in: u64,
+    /// What happens to hosts.
+    pub fate: Fate,
+    /// Hosts on one disk: a second one makes them workers that share it.
+    pub workers: usize,
+    /// One death at one commit or effect of the whole scenario.
+    pub crash: Option<Crash>,
+    /// Calls that a host has under way at once; others wait for their turn.
+    pub calls: usize,
     /// Deaths after which the host lives on, so that every scenario ends.
     pub deaths: u32,
     /// What people ask for.
@@ -76,11 +82,68 @@ impl Default for Options {
                 permanent: 14,
                 pending: 6,
                 lies: 10,
+                hangs: 60,
+                twice: 8,
             },
-            dies_once_in: 25,
+            fate: Fate {
+                dies: 25,
+                dies_at_effects: 25,
+                freezes: 0,
+            },
+            workers: 1,
+            crash: None,
+            calls: 64,
             deaths: 8,
             habits: Habits::Mixed,
             keep_trace: false,
+        }
+    }
+}
+
+impl Options {
+    /// As the first seeds were run: no dice are thrown for what came later.
+    #[must_use]
+    pub fn plain() -> Self {
+        let usual = Self::default();
+        Self {
+            weather: Weather {
+                hangs: 0,
+                twice: 0,
+                ..usual.weather
+            },
+            fate: Fate {
+                dies_at_effects: 0,
+                ..usual.fate
+            },
+            habits: Habits::Plain,
+            ..usual
+        }
+    }
+
+    /// Two workers on one disk, which die, and stand still for longer than
+    /// they count as alive.
+    #[must_use]
+    pub fn shared() -> Self {
+        let usual = Self::default();
+        Self {
+            fate: Fate {
+                dies: 60,
+                dies_at_effects: 60,
+                freezes: 40,
+            },
+            workers: 2,
+            calls: 2,
+            ..usual
+        }
+    }
+
+    /// Every fourth seed has two workers.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        if seed.is_multiple_of(4) {
+            Self::shared()
+        } else {
+            Self::default()
         }
     }
 }
@@ -96,6 +159,8 @@ pub struct Report {
     pub lines: Vec<String>,
     /// Deaths of the host.
     pub deaths: u32,
+    /// Commits and effects: as many moments to die.
+    pub boundaries: u64,
     /// Calls to engines.
     pub calls: u64,
     /// Deployments posted.
@@ -109,10 +174,23 @@ pub struct Acknowledged {
     pub revisions: BTreeMap<(String, u64), BTreeMap<String, Value>>,
 }
 
-struct Host {
+/// A host that is up.
+pub(crate) struct Host {
     store: Arc<SimStore>,
-    orchestrator: Orchestrator,
+    pub(crate) orchestrator: Orchestrator,
 }
+
+/// Of each worker, the host that it is now.
+type Hosts = Arc<Mutex<Vec<Option<Arc<Host>>>>>;
+
+fn lock(hosts: &Hosts) -> std::sync::MutexGuard<'_, Vec<Option<Arc<Host>>>> {
+    hosts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Everything has ended long before, if it ever does: six hours.
+const LONG_MS: u64 = 6 * 3_600_000;
+/// Whatever lives for minutes is gone by then, if nothing holds it up.
+const EXPIRED_MS: u64 = 3_600_000;
 
 /// Runs one seed to its end.
 #[must_use]
@@ -127,7 +205,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let mut dice = Dice::new(seed);
     let trace = Arc::new(Trace::keeping(options.keep_trace));
     let clock = SimClock::new(Dice::new(dice.roll()));
-    let disk = Arc::new(Disk::new(Arc::clone(&trace)));
+    let boundaries = Arc::new(Boundaries::new(options.crash));
+    let disk = Arc::new(Disk::new(Arc::clone(&trace), Arc::clone(&boundaries)));
     let world = World::new(
         Dice::new(dice.roll()),
         clock.clone(),
@@ -135,7 +214,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         options.weather,
     );
     let world = Arc::new(world);
-    let current: Arc<Mutex<Option<Arc<Host>>>> = Arc::default();
+    let hosts: Hosts = Arc::new(Mutex::new(vec![None; options.workers]));
     let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
     let mut people = Vec::new();
     for number in 0..options.deployments {
@@ -143,7 +222,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
             id: format!("d{number}"),
             dice: Dice::new(dice.roll()),
             clock: clock.clone(),
-            host: Arc::clone(&current),
+            hosts: Arc::clone(&hosts),
             acknowledged: Arc::clone(&acknowledged),
             trace: Arc::clone(&trace),
             habits: options.habits,
@@ -153,7 +232,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     // A seed in two has a schedule of looks, and somebody who gives them
     // something to see.
     let mut chance = Dice::new(seed ^ OWN_DICE);
-    let scheduled = options.habits == Habits::Mixed && chance.once_in(2);
+    let one = options.workers == 1;
+    let scheduled = options.habits == Habits::Mixed && one && chance.once_in(2);
     let action = if chance.once_in(3) {
         DriftAction::Report
     } else {
@@ -172,44 +252,58 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     }
     let mut deaths = 0;
     loop {
-        let alive = current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match alive {
-            Some(host) if !host.store.dead() => {
+        let up: Vec<_> = lock(&hosts).clone();
+        let lost = (0..)
+            .zip(&up)
+            .find_map(|(place, host): (usize, _)| match host {
+                Some(host) if host.store.dead() => Some((place, true)),
+                Some(_) => None,
+                None => Some((place, false)),
+            });
+        match lost {
+            None => {
                 let happened = clock.tick().await;
                 let asked = people.iter().all(tokio::task::JoinHandle::is_finished);
                 // Looks would go on for ever: the platform gives them up.
                 if looks.is_some() && asked && clock.now().0 > START + LOOKS_END {
                     looks = None;
-                    host.store.kill();
+                    up.iter().flatten().for_each(|host| host.store.kill());
                 }
-                if !happened && asked && !host.store.dead() {
+                // Workers that share a disk never rest: they say that they are alive.
+                let since = clock.now().0 - START;
+                let over = match options.workers {
+                    1 => !happened,
+                    _ => since > LONG_MS || disk.nothing_to_do() && since > EXPIRED_MS,
+                };
+                let lost = up.iter().flatten().any(|host| host.store.dead());
+                if over && asked && !lost {
                     break;
                 }
             }
-            Some(_) => {
+            Some((place, true)) => {
                 deaths += 1;
-                world.host_died();
-                *current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                lock(&hosts)[place] = None;
             }
-            None => {
-                let once_in = if deaths < options.deaths {
-                    options.dies_once_in
+            Some((place, false)) => {
+                let fate = if deaths < options.deaths {
+                    options.fate
                 } else {
-                    0
+                    Fate::default()
                 };
                 let store = SimStore::new(
                     Arc::clone(&disk),
                     clock.clone(),
                     Dice::new(dice.roll()),
-                    once_in,
+                    fate,
+                    options.workers == 1,
                 );
-                if !start(Arc::new(store), looks, &world, &clock, &current).await {
-                    deaths += 1;
-                    world.host_died();
-                }
+                let limits = Limits {
+                    calls: options.calls,
+                    ..Limits::default()
+                };
+                let started = start(Arc::new(store), looks, &world, &clock, limits).await;
+                deaths += u32::from(started.is_none());
+                lock(&hosts)[place] = started.map(Arc::new);
             }
         }
     }
@@ -217,6 +311,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         let acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         let mut violations = world.violations();
         let put_right = scheduled && action == DriftAction::Remediate;
+        violations.extend(disk.violations());
         violations.extend(check::all(
             &disk.documents(),
             &world,
@@ -230,19 +325,20 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         trace: trace.hash(),
         lines: trace.lines(),
         deaths,
+        boundaries: boundaries.passed(),
         calls: world.calls(),
         deployments: options.deployments,
     }
 }
 
-/// Starts a host; false when it died on the way.
-async fn start(
+/// Starts a host; none when it died on the way.
+pub(crate) async fn start(
     store: Arc<SimStore>,
     looks: Option<DriftPolicy>,
     world: &Arc<World>,
     clock: &SimClock,
-    current: &Mutex<Option<Arc<Host>>>,
-) -> bool {
+    limits: Limits,
+) -> Option<Host> {
     let policy = EnvironmentPolicy {
         drift: looks,
         ..EnvironmentPolicy::DEFAULT
@@ -253,7 +349,7 @@ async fn start(
         catalog: Arc::new(OneDefinition),
         delivery: Arc::new(NoDelivery),
         surroundings: Arc::new(clock.clone()),
-        limits: Limits::default(),
+        limits,
         environments: [(EnvironmentName::new("sim").expect("a name"), policy)]
             .into_iter()
             .collect(),
@@ -262,16 +358,14 @@ async fn start(
     while !starting.is_finished() && !store.dead() {
         clock.tick().await;
     }
-    if !store.dead()
-        && let Ok(Ok(orchestrator)) = starting.await
-    {
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Host {
-            store,
-            orchestrator,
-        }));
-        return true;
+    if store.dead() {
+        return None;
     }
-    false
+    let orchestrator = starting.await.ok()?.ok()?;
+    Some(Host {
+        store,
+        orchestrator,
+    })
 }
 
 /// Somebody who changes things behind everybody's back.
@@ -287,7 +381,7 @@ struct Person {
     id: String,
     dice: Dice,
     clock: SimClock,
-    host: Arc<Mutex<Option<Arc<Host>>>>,
+    hosts: Hosts,
     acknowledged: Arc<Mutex<Acknowledged>>,
     trace: Arc<Trace>,
     habits: Habits,
@@ -312,17 +406,23 @@ impl Person {
         }
     }
 
-    /// The host that is up, once there is one.
-    async fn host(&self) -> Arc<Host> {
+    /// A host that is up, once there is one.
+    async fn host(&mut self) -> Arc<Host> {
         loop {
-            let up = self
-                .host
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            match up.filter(|host| !host.store.dead()) {
-                Some(host) => return host,
-                None => self.clock.sleep(100).await,
+            let up: Vec<Arc<Host>> = lock(&self.hosts)
+                .iter()
+                .flatten()
+                .filter(|host| !host.store.dead() && !host.store.frozen())
+                .cloned()
+                .collect();
+            match up.as_slice() {
+                [] => self.clock.sleep(100).await,
+                [host] => return Arc::clone(host),
+                several => {
+                    let count = u64::try_from(several.len()).unwrap_or(1);
+                    let chosen = usize::try_from(self.dice.below(count)).unwrap_or(0);
+                    return Arc::clone(&several[chosen]);
+                }
             }
         }
     }
@@ -384,6 +484,11 @@ impl Person {
             if host.store.dead() {
                 request.abort();
                 return None;
+            }
+            if host.store.frozen() {
+                // Time has to go on for it to come back.
+                self.clock.sleep(100).await;
+                continue;
             }
             self.clock.news();
             tokio::task::yield_now().await;

@@ -1,28 +1,76 @@
 //! A disk that the host may die in front of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use nestor_core::ports::{Batch, Bytes, CommitError, Guard, Store, StoreError, Write};
+use nestor_orchestrator::Surroundings as _;
 
 use crate::clock::SimClock;
 use crate::dice::Dice;
 use crate::trace::Trace;
+use crate::{Invariant, Violation};
+
+/// What only the worker that has a deployment's lease may write.
+const UNDER_LEASE: [&str; 5] = ["jrn", "res", "run", "cnt", "bef"];
 
 /// What outlives every host.
 pub struct Disk {
     documents: Mutex<BTreeMap<String, Bytes>>,
     trace: Arc<Trace>,
+    boundaries: Arc<Boundaries>,
+    violations: Mutex<Vec<Violation>>,
+}
+
+/// Where the host may be made to die, counted over all hosts.
+#[derive(Debug, Default)]
+pub struct Boundaries {
+    inner: Mutex<(u64, Option<Crash>)>,
+}
+
+/// A death at one boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crash {
+    /// Which, from 1: commits and effects are counted together.
+    pub at: u64,
+    /// Right before it happens, or right after.
+    pub before: bool,
+}
+
+impl Boundaries {
+    /// With one death, or none.
+    #[must_use]
+    pub fn new(crash: Option<Crash>) -> Self {
+        Self {
+            inner: Mutex::new((0, crash)),
+        }
+    }
+
+    /// Another commit or effect: whether the host dies at it, and if so
+    /// whether before.
+    pub fn next(&self) -> Option<bool> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0 += 1;
+        let now = inner.0;
+        inner.1.filter(|crash| crash.at == now).map(|c| c.before)
+    }
+
+    /// So many there were.
+    pub fn passed(&self) -> u64 {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 impl Disk {
     /// Empty.
     #[must_use]
-    pub fn new(trace: Arc<Trace>) -> Self {
+    pub fn new(trace: Arc<Trace>, boundaries: Arc<Boundaries>) -> Self {
         Self {
             documents: Mutex::default(),
             trace,
+            boundaries,
+            violations: Mutex::default(),
         }
     }
 
@@ -32,13 +80,39 @@ impl Disk {
         self.lock().clone()
     }
 
+    /// Breaches seen by the disk.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        let violations = self.violations.lock();
+        violations.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether no deployment has anything to do.
+    #[must_use]
+    pub fn nothing_to_do(&self) -> bool {
+        let documents = self.lock();
+        let first = documents.range("todo/".to_owned()..).next();
+        first.is_none_or(|(key, _)| !key.starts_with("todo/"))
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
         self.documents
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, batch: &Batch) -> Result<(), CommitError> {
+    fn breach(&self, detail: String) {
+        let violation = Violation {
+            invariant: Invariant::StaleWritesAreRefused,
+            detail,
+        };
+        let violations = self.violations.lock();
+        let mut violations = violations.unwrap_or_else(PoisonError::into_inner);
+        self.trace.note(&violation.detail);
+        violations.push(violation);
+    }
+
+    fn apply(&self, batch: &Batch, numbers: &BTreeSet<u64>) -> Result<(), CommitError> {
         let mut documents = self.lock();
         for guard in &batch.guards {
             let (key, holds) = match guard {
@@ -48,6 +122,9 @@ impl Disk {
             if !holds {
                 return Err(CommitError::Guard { key: key.clone() });
             }
+        }
+        if let Some(detail) = stale(&documents, batch, numbers) {
+            self.breach(detail);
         }
         for write in &batch.writes {
             match write {
@@ -65,33 +142,83 @@ impl Disk {
     }
 }
 
+/// Who has a deployment's lease; 0 is nobody.
+fn holder(documents: &BTreeMap<String, Bytes>, deployment: &str) -> u64 {
+    let lease = documents.get(&format!("fen/{deployment}"));
+    let lease = lease.and_then(|raw| serde_json::from_slice::<serde_json::Value>(raw).ok());
+    lease
+        .and_then(|lease| lease["worker"].as_u64())
+        .unwrap_or(0)
+}
+
+/// A write about a deployment whose lease is another worker's.
+fn stale(
+    documents: &BTreeMap<String, Bytes>,
+    batch: &Batch,
+    numbers: &BTreeSet<u64>,
+) -> Option<String> {
+    batch.writes.iter().find_map(|write| {
+        let (Write::Put(key, _) | Write::Delete(key)) = write;
+        let mut parts = key.split('/');
+        let (kind, id) = (parts.next()?, parts.next()?);
+        let holder = holder(documents, id);
+        (UNDER_LEASE.contains(&kind) && !numbers.contains(&holder))
+            .then(|| format!("{numbers:?} wrote {key}, whose lease is that of {holder}"))
+    })
+}
+
 /// One host's view of the disk. Once the host is dead, nothing returns to it.
 pub struct SimStore {
     disk: Arc<Disk>,
     clock: SimClock,
+    exclusive: bool,
     host: Arc<Mutex<Host>>,
 }
 
 /// One host process.
 pub struct Host {
     dice: Dice,
-    /// Dies at one commit in so many; 0: never.
-    dies_once_in: u64,
+    fate: Fate,
     dead: bool,
+    /// It stands still until then: a paused machine, or one without a network.
+    frozen: u64,
+    /// Times that it stood still.
+    freezes: u64,
+    /// The workers that it registered as.
+    numbers: BTreeSet<u64>,
 }
 
+/// What may happen to a host at a commit, or an effect; each once in so many,
+/// 0 for never.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fate {
+    /// It dies.
+    pub dies: u64,
+    /// It dies at an effect of an engine that it called.
+    pub dies_at_effects: u64,
+    /// It stands still for up to [`STILL_MS`], and then goes on as if nothing had been.
+    pub freezes: u64,
+}
+
+/// Beyond the time after which a silent worker counts as dead.
+const STILL_MS: u64 = 40_000;
+
 impl SimStore {
-    /// A host that dies at one commit in `dies_once_in`; 0: never.
+    /// A host on a disk that it has for itself, or shares with others.
     #[must_use]
-    pub fn new(disk: Arc<Disk>, clock: SimClock, dice: Dice, dies_once_in: u64) -> Self {
+    pub fn new(disk: Arc<Disk>, clock: SimClock, dice: Dice, fate: Fate, exclusive: bool) -> Self {
         let host = Host {
             dice,
-            dies_once_in,
+            fate,
             dead: false,
+            frozen: 0,
+            freezes: 0,
+            numbers: BTreeSet::new(),
         };
         Self {
             disk,
             clock,
+            exclusive,
             host: Arc::new(Mutex::new(host)),
         }
     }
@@ -102,30 +229,91 @@ impl SimStore {
         self.lock().dead
     }
 
+    /// Whether the host stands still.
+    #[must_use]
+    pub fn frozen(&self) -> bool {
+        self.lock().frozen > self.clock.now().0
+    }
+
+    /// Times that it stood still: what was under way before is over.
+    #[must_use]
+    pub fn freezes(&self) -> u64 {
+        self.lock().freezes
+    }
+
+    /// Whether this host has the deployment's lease.
+    #[must_use]
+    pub fn holds(&self, deployment: &str) -> bool {
+        let holder = holder(&self.disk.lock(), deployment);
+        self.lock().numbers.contains(&holder)
+    }
+
+    /// A breach of the leases that somebody else saw.
+    pub fn stale(&self, detail: String) {
+        self.disk.breach(detail);
+    }
+
     /// The host dies now.
     pub fn kill(&self) {
         self.lock().dead = true;
         self.clock.news();
     }
 
+    fn freeze(&self) {
+        let now = self.clock.now().0;
+        let mut host = self.lock();
+        host.frozen = now + host.dice.below(STILL_MS);
+        host.freezes += 1;
+        let until = host.frozen - now;
+        drop(host);
+        self.disk
+            .trace
+            .note(format!("a host stands still for {until} ms"));
+    }
+
+    /// Another effect of an engine, which may be the last thing that happens
+    /// to the host: whether it is, and if so whether the effect still happens.
+    pub(crate) fn effect(&self) -> (bool, bool) {
+        let once_in = self.lock().fate.dies_at_effects;
+        self.boundary(once_in)
+    }
+
+    fn boundary(&self, once_in: u64) -> (bool, bool) {
+        let planned = self.disk.boundaries.next();
+        let mut host = self.lock();
+        let dies = once_in > 0 && host.dice.once_in(once_in);
+        let before = dies && host.dice.once_in(2);
+        planned.map_or((dies, before), |before| (true, before))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Host> {
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Never returns to a dead host.
-    async fn alive(&self) {
-        self.clock.news();
-        if self.dead() {
-            std::future::pending::<()>().await;
+    /// Never returns to a dead host, and not to one that stands still.
+    pub(crate) async fn alive(&self) {
+        loop {
+            self.clock.news();
+            let (dead, frozen) = {
+                let host = self.lock();
+                (host.dead, host.frozen)
+            };
+            if dead {
+                std::future::pending::<()>().await;
+            }
+            let now = self.clock.now().0;
+            if frozen <= now {
+                return;
+            }
+            self.clock.sleep(frozen - now).await;
         }
     }
 }
 
 #[async_trait]
 impl Store for SimStore {
-    // A new host starts when the old one is dead.
     fn exclusive(&self) -> bool {
-        true
+        self.exclusive
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
@@ -133,21 +321,41 @@ impl Store for SimStore {
         // Others get their turn in between, as with a real disk.
         tokio::task::yield_now().await;
         self.alive().await;
-        let (dies, before) = {
-            let mut host = self.lock();
-            let once_in = host.dies_once_in;
-            let dies = once_in > 0 && host.dice.once_in(once_in);
-            (dies, dies && host.dice.once_in(2))
-        };
+        let once_in = self.lock().fate.dies;
+        let (dies, before) = self.boundary(once_in);
         if before {
             self.kill();
             self.disk.trace.note("the host dies before a commit");
             self.alive().await;
         }
-        let result = self.disk.apply(&batch);
+        let (freezes, late) = {
+            let mut host = self.lock();
+            let once_in = host.fate.freezes;
+            let freezes = once_in > 0 && host.dice.once_in(once_in);
+            (freezes, freezes && host.dice.once_in(2))
+        };
+        if freezes && !late {
+            self.freeze();
+            self.alive().await;
+        }
+        let numbers = self.lock().numbers.clone();
+        let result = self.disk.apply(&batch, &numbers);
+        if result.is_ok() {
+            let registered = batch.writes.iter().find_map(|write| match write {
+                Write::Put(key, value) if key == "worker" => serde_json::from_slice(value).ok(),
+                Write::Put(..) | Write::Delete(_) => None,
+            });
+            self.lock()
+                .numbers
+                .extend(registered.into_iter().collect::<BTreeSet<u64>>());
+        }
         if dies {
             self.kill();
             self.disk.trace.note("the host dies after a commit");
+            self.alive().await;
+        }
+        if late {
+            self.freeze();
             self.alive().await;
         }
         result

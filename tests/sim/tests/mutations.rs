@@ -4,6 +4,7 @@
 
 use nestor_core::execution::mutation::{Mutation, set};
 use nestor_sim::scenario::{Options, run};
+use nestor_sim::turns;
 
 /// Seeds within which a bug has to be found.
 const SEEDS: u64 = 1500;
@@ -14,7 +15,11 @@ fn every_deliberate_bug_is_found() {
         set(Some(mutation));
         let name = format!("{mutation:?}");
         let found = (1..=SEEDS).find(|seed| {
-            let violations = run(*seed, &Options::default()).violations;
+            let violations = match mutation {
+                Mutation::StaleWritesAreRefused => run(*seed, &Options::shared()).violations,
+                Mutation::HigherPriorityFirst | Mutation::NobodyStarves => turns::run(*seed),
+                _ => run(*seed, &Options::default()).violations,
+            };
             violations
                 .iter()
                 .any(|v| format!("{:?}", v.invariant) == name)

@@ -1,7 +1,9 @@
 //! The simulation at a size that fits into every test run, and the seeds that
 //! once found a bug.
 
-use nestor_sim::scenario::{Habits, Options, run};
+use nestor_sim::exhaustive;
+use nestor_sim::scenario::{Options, run};
+use nestor_sim::turns;
 
 /// What each of them found, so that nobody removes one without a thought:
 /// - 3, 7, 13: a destruction whose outcome was unknown was taken as done when
@@ -14,12 +16,8 @@ const ONCE_FAILED: [u64; 9] = [2, 3, 7, 13, 21, 337, 344, 388, 417];
 
 #[test]
 fn seeds_that_once_failed_hold() {
-    let options = Options {
-        habits: Habits::Plain,
-        ..Options::default()
-    };
     for seed in ONCE_FAILED {
-        let report = run(seed, &options);
+        let report = run(seed, &Options::plain());
         assert_eq!(report.violations, [], "seed {seed}");
     }
 }
@@ -28,7 +26,7 @@ fn seeds_that_once_failed_hold() {
 fn every_invariant_holds_over_many_seeds() {
     let (mut deaths, mut calls) = (0, 0);
     for seed in 1_000_000..1_000_250 {
-        let report = run(seed, &Options::default());
+        let report = run(seed, &Options::of_seed(seed));
         assert_eq!(
             report.violations,
             [],
@@ -45,12 +43,28 @@ fn every_invariant_holds_over_many_seeds() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in [1, 77, 4_242] {
-        let (first, again) = (
-            run(seed, &Options::default()),
-            run(seed, &Options::default()),
-        );
+    for seed in [1, 4, 77, 4_244] {
+        let options = Options::of_seed(seed);
+        let (first, again) = (run(seed, &options), run(seed, &options));
         assert_eq!(first, again);
-        assert_ne!(first.trace, run(seed + 1, &Options::default()).trace);
+        assert_ne!(first.trace, run(seed + 1, &options).trace);
+    }
+}
+
+#[test]
+fn a_death_at_every_commit_and_effect_breaches_nothing() {
+    let mut deaths = 0;
+    for seed in 1..=3 {
+        let exhausted = exhaustive::every_death(seed);
+        assert_eq!(exhausted.violations, [], "seed {seed}");
+        deaths += exhausted.deaths;
+    }
+    assert!(deaths > 100, "only {deaths} deaths");
+}
+
+#[test]
+fn turns_are_fair() {
+    for seed in 1..=5 {
+        assert_eq!(turns::run(seed), [], "seed {seed}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Deployed, Outcome};
 use nestor_core::ids::{DeploymentId, ResourceName, Timestamp};
 use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
@@ -83,7 +84,7 @@ pub(crate) struct Driver {
     pub(crate) context: Arc<Context>,
     pub(crate) id: DeploymentId,
     pub(crate) handle: Handle,
-    lease: Lease,
+    pub(crate) lease: Lease,
     pub(crate) status: StatusRecord,
 }
 
@@ -539,7 +540,9 @@ impl Driver {
 
     /// Commits under the lease.
     pub(crate) async fn commit(&self, mut batch: Batch) -> Result<(), Guarded> {
-        batch.guard(self.lease.guard(&self.id));
+        if !active(Mutation::StaleWritesAreRefused) {
+            batch.guard(self.lease.guard(&self.id));
+        }
         match self.context.store.commit(batch).await {
             Ok(()) => Ok(()),
             Err(CommitError::Guard { key }) if key == key::lease(&self.id) => {

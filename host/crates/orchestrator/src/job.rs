@@ -49,6 +49,8 @@ impl Target {
 /// One call.
 pub(crate) struct Job {
     pub(crate) step: u32,
+    /// Under whose lease: the number of the worker that took it.
+    pub(crate) worker: u64,
     pub(crate) direction: Direction,
     pub(crate) call: Call,
     pub(crate) target: Target,

@@ -221,6 +221,12 @@ impl RunLoop {
 
     /// Until the run has ended, or has nothing to do for a while.
     pub(crate) async fn drive(&mut self, driver: &mut Driver) -> Result<Driven, Stop> {
+        let driven = self.go_on(driver).await;
+        self.drain().await;
+        driven
+    }
+
+    async fn go_on(&mut self, driver: &mut Driver) -> Result<Driven, Stop> {
         // What came due while the run was parked.
         self.fire(driver.context.now());
         // Cancelled before it begins, it begins nothing.

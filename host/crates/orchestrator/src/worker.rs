@@ -23,6 +23,9 @@ use crate::records::{decode, encode, key};
 pub(crate) const WORKER_TTL_MS: u64 = 15_000;
 /// How often a worker says that it is alive: two may be lost.
 pub(crate) const BEAT_MS: u64 = WORKER_TTL_MS / 3;
+/// What a worker needs to have left when it begins a call: its next beat comes
+/// before that, so that it does not lose its leases in the middle.
+const MARGIN_MS: u64 = BEAT_MS + 1_000;
 /// Attempts against workers that do the same at the same moment.
 const ATTEMPTS: usize = 16;
 /// In the place of a worker's number: nobody.
@@ -51,12 +54,19 @@ pub(crate) struct WorkerRecord {
 pub(crate) struct Lease {
     token: u64,
     raw: Bytes,
+    /// The number under which it was taken.
+    worker: u64,
 }
 
 impl Lease {
     /// Holds as long as nobody else took the lease.
     pub(crate) fn guard(&self, id: &DeploymentId) -> Guard {
         Guard::Equals(key::lease(id), self.raw.clone())
+    }
+
+    /// The number of the worker that took it.
+    pub(crate) fn worker(&self) -> u64 {
+        self.worker
     }
 
     /// Gives the lease up with the rest of a batch.
@@ -144,10 +154,13 @@ impl Worker {
         ))
     }
 
-    /// Whether others may still count on this worker's leases. Once not, it
-    /// must begin nothing.
-    pub(crate) fn alive(&self, now: Timestamp) -> bool {
-        now.0 < self.alive_until.load(Ordering::SeqCst)
+    /// Whether others may still count on the leases that this worker took under
+    /// that number. Once not, it must begin nothing for them: also not when it
+    /// has come back under another number, as others may have taken them
+    /// meanwhile.
+    pub(crate) fn alive_as(&self, number: u64, now: Timestamp) -> bool {
+        number == self.number.load(Ordering::SeqCst)
+            && now.plus_millis(MARGIN_MS).0 < self.alive_until.load(Ordering::SeqCst)
     }
 
     /// Says that it is alive. A worker that was declared dead meanwhile comes
@@ -215,7 +228,13 @@ impl Worker {
             });
             batch.put(at.clone(), raw.clone());
             match self.store.commit(batch).await {
-                Ok(()) => return Ok(Lease { token, raw }),
+                Ok(()) => {
+                    return Ok(Lease {
+                        token,
+                        raw,
+                        worker: mine,
+                    });
+                }
                 // Somebody was faster, or is alive after all: look again.
                 Err(CommitError::Guard { .. }) => {}
                 Err(CommitError::Store(error)) => return Err(error.into()),
@@ -244,7 +263,10 @@ impl Worker {
                 if record.until > now {
                     return Err(NotTaken::Held(record.until));
                 }
-                batch.guard(Guard::Equals(at, raw))
+                // Declared dead in the same moment: were its document still
+                // there, it could come back to life by a beat that was on its
+                // way, and count on a lease that it has lost.
+                batch.guard(Guard::Equals(at.clone(), raw)).delete(at)
             }
         };
         Ok(())

@@ -21,11 +21,17 @@ pub enum Mutation {
     NoEffectTwice,
     /// A destruction that never happened counts as done.
     WorldMatchesStatus,
+    /// A worker writes without its lease.
+    StaleWritesAreRefused,
+    /// First come, first served.
+    HigherPriorityFirst,
+    /// Waiting is worth nothing.
+    NobodyStarves,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::DependenciesFirst,
         Self::OneOperationAtATime,
         Self::NothingLost,
@@ -34,6 +40,9 @@ impl Mutation {
         Self::CancelledStartsNothing,
         Self::NoEffectTwice,
         Self::WorldMatchesStatus,
+        Self::StaleWritesAreRefused,
+        Self::HigherPriorityFirst,
+        Self::NobodyStarves,
     ];
 }
 

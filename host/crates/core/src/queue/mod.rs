@@ -24,6 +24,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::execution::mutation::{Mutation, active};
 use crate::ids::{ComposerId, EngineId, EnvironmentName, Timestamp};
 pub use bounds::{Bounds, Usage};
 
@@ -106,10 +107,16 @@ struct Item<T> {
 }
 
 fn millis(at: Timestamp) -> i64 {
+    if active(Mutation::NobodyStarves) {
+        return 0;
+    }
     i64::try_from(at.0).unwrap_or(i64::MAX / 2)
 }
 
 fn worth(priority: i32) -> i64 {
+    if active(Mutation::HigherPriorityFirst) {
+        return 0;
+    }
     i64::from(priority) * AGE_MS.cast_signed()
 }
 

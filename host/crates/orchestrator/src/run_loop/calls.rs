@@ -69,6 +69,7 @@ impl RunLoop {
         }
         let job = Job {
             step,
+            worker: driver.lease.worker(),
             direction: self.run.steps()[step as usize].direction,
             call,
             ticket: Ticket {
@@ -117,6 +118,21 @@ impl RunLoop {
             .spawn(perform(context, job, observer, sender).instrument(span));
     }
 
+    /// Waits for calls under way without taking them in: the run is not this
+    /// task's any more, but before they are back nobody here may begin another
+    /// on the same resources. Calls have a limit of time, so this ends.
+    pub(super) async fn drain(&mut self) {
+        for finished in self.reports.drain(..) {
+            self.calling.remove(&finished.step);
+        }
+        while !self.calling.is_empty() {
+            let Some(finished) = self.receiver.recv().await else {
+                return;
+            };
+            self.calling.remove(&finished.step);
+        }
+    }
+
     /// Turns a call's report into an event, and keeps what it says of the resource.
     pub(super) fn finished(
         &mut self,
@@ -132,6 +148,7 @@ impl RunLoop {
             report,
         } = finished;
         if matches!(report, Report::NotBegun) {
+            self.calling.remove(&step);
             // The intent stands: whoever takes the deployment up settles it.
             self.gone = true;
             return None;
@@ -268,7 +285,7 @@ async fn perform(
     let slot = observer.while_waiting(WAITS_FOR_TURN, turn).await;
     let began = std::time::Instant::now();
     // A worker whose leases ran out must begin nothing: others may have.
-    let report = if slot.is_some() && context.worker.alive(context.now()) {
+    let report = if slot.is_some() && context.worker.alive_as(job.worker, context.now()) {
         AssertUnwindSafe(job.run(&context, observer))
             .catch_unwind()
             .await
