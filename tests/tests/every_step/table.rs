@@ -9,6 +9,8 @@ use crate::rules::References;
 
 /// How it ended, as far as the table tells; by policy.
 type Endings = Vec<(&'static str, Ending)>;
+/// Policies, and how it ended with them.
+type Lines<'a> = Vec<(Vec<&'a str>, String)>;
 
 pub(crate) fn of(example: &Example) -> String {
     let mut text = format!(
@@ -50,7 +52,7 @@ fn step(
     references: &References,
     point: &Point,
 ) {
-    let mut groups: Vec<(Vec<String>, Vec<(Vec<&str>, String)>)> = Vec::new();
+    let mut groups: Vec<(Vec<String>, Lines<'_>)> = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| kind.fits(point.at)) {
         let mut endings: Endings = Vec::new();
         for policy in scenario.policies() {
@@ -100,8 +102,8 @@ fn by_policy<'a>(
     example: &Example,
     references: &References,
     endings: &[(&'a str, Ending)],
-) -> Vec<(Vec<&'a str>, String)> {
-    let mut lines: Vec<(Vec<&str>, String)> = Vec::new();
+) -> Lines<'a> {
+    let mut lines: Lines<'_> = Vec::new();
     for (policy, ending) in endings {
         let line = line(example, references, ending);
         match lines.iter_mut().find(|(_, there)| *there == line) {

@@ -131,7 +131,8 @@ impl Driver {
                         }
                     };
                     // A worker whose leases ran out must begin nothing.
-                    if !self.context.worker.alive(self.context.now()) {
+                    let held = self.lease.worker();
+                    if !self.context.worker.alive_as(held, self.context.now()) {
                         return Err(Stop::Fenced);
                     }
                     let call = self.drift_call(record, &resource);
