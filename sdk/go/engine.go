@@ -86,11 +86,14 @@ func Register(e Engine) {
 
 var warmHooks []func()
 
-// Warm adds a function that runs once, when the component is built, before the
-// memory of the engine is frozen into it. Do there what every call would do
-// anew: parse embedded files, fill caches, run the hot path once. It must not
-// read files, clocks or random numbers, call the host, or leave a goroutine
-// behind. A panic in it fails the build.
+// Warm adds a function that runs when the component is built, before the memory
+// of the engine is frozen into it. Do there what every call would do anew: parse
+// embedded files, fill caches, run the hot path once. It must not read files,
+// clocks or random numbers, call the host, or leave a goroutine behind. A panic
+// in it fails the build.
+//
+// The build runs it a second time, in a copy of the engine that is thrown away,
+// to see which pages of memory a call writes to: so it should do what calls do.
 //
 // The garbage collector works only when a call uses more than 48 MiB. An engine
 // whose engine.toml asks for more than the default memory raises that in a hook,

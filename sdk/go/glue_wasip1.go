@@ -31,18 +31,23 @@ func prepare() {
 	if registered == nil {
 		panic("nestor: no engine; call nestor.Register from an init function of package main")
 	}
-	for _, hook := range warmHooks {
-		hook()
-	}
-	warmHooks = nil
+	rehearse()
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(softMemoryLimit)
 	}
-	// What starting up left behind is room for the calls. An engine that turned
-	// the collector off in an init function prefers it untouched: room in
-	// between costs copies of more pages than fresh room does.
+	abi.Release()
+	// What starting up left behind is room for the calls, and does not count
+	// against the limit above. An engine that turned the collector off in an init
+	// function prefers it untouched: room in between costs copies of more pages
+	// than fresh room does.
 	if debug.SetGCPercent(-1) >= 0 {
+		debug.FreeOSMemory()
+		// The runtime measures again, and sees nothing that it should still give
+		// back: it would do so in the middle of an allocation, and look at the
+		// clock, which no guest may while the host hands values over.
 		runtime.GC()
+	} else {
+		fillBlocks()
 	}
 }
 
@@ -73,6 +78,7 @@ func answer[T, W any](f func() (T, error), lower func(T) W) exports.Result[W] {
 
 func resource[T, W any](f func(Context, Request) (T, error), lower func(T) W) exports.Call[W] {
 	return func(c types.Context, r types.Request) exports.Result[W] {
+		touchHot()
 		return answer(func() (T, error) { return f(liftContext(c), liftRequest(r)) }, lower)
 	}
 }

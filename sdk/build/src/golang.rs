@@ -14,13 +14,19 @@ use wit_parser::Resolve;
 
 use crate::inputs::Inputs;
 use crate::report::{Announce, Steps};
-use crate::wasm::{add_adapter_realloc, merge_segments, pre_initialise};
+use crate::wasm::{HotPages, Start, add_adapter_realloc, merge_segments, pre_initialise};
 use crate::{BuildError, Built, CONTRACT, Report, cache, check_component, io};
 
 /// Exports of the Go SDK that this build uses: see `sdk/go/internal/abi` and
 /// `sdk/go/glue_wasip1.go`.
-const PREPARE: &str = "nestor_prepare";
-const ARENA: [&str; 2] = ["nestor_arena_base", "nestor_arena_size"];
+const START: Start<'_> = Start {
+    init: "nestor_prepare",
+    asked: &["nestor_arena_base", "nestor_arena_size"],
+    hot: Some(HotPages {
+        rehearse: "nestor_rehearse",
+        keep: "nestor_keep_hot",
+    }),
+};
 
 /// The oldest Go that compiles reactors as the SDK needs them.
 const GO_NEEDED: &str = "Go 1.26 or later is needed to build a Go engine: install it, or set NESTOR_GO to its `go` program";
@@ -52,7 +58,7 @@ fn componentize(core: &[u8], mut steps: Steps<'_>) -> Result<Built, BuildError> 
     )?;
     let started = steps.run(
         "pre-initialise: start it once, freeze its memory",
-        || pre_initialise(&merged, PREPARE, &ARENA),
+        || pre_initialise(&merged, START),
         |started| started.wasm.as_slice(),
     )?;
     let &[base, size] = started.answers.as_slice() else {

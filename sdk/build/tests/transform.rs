@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use nestor_build::wasm::{PreInitError, add_adapter_realloc, merge_segments, pre_initialise};
+use nestor_build::wasm::{
+    HotPages, PreInitError, Start, add_adapter_realloc, merge_segments, pre_initialise,
+};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function,
     FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction as I, MemArg,
@@ -13,6 +15,15 @@ use wasmtime::{Engine, Instance, Store};
 
 const ARENA: i32 = 100;
 const ARENA_SIZE: i32 = 64;
+
+const START: Start<'_> = Start {
+    init: "init",
+    asked: &["base", "size"],
+    hot: Some(HotPages {
+        rehearse: "rehearse",
+        keep: "keep",
+    }),
+};
 
 /// What the function `init` of the module does, besides adding 1 to the global.
 #[derive(Clone, Copy, PartialEq)]
@@ -26,8 +37,9 @@ enum Init {
 }
 
 /// A reactor: `_initialize` stores 7 at 4, `init` as asked, `base` and `size`
-/// tell the arena, `load` reads an i32, `count` reads the global. Data: 1 at 0,
-/// 2 at 70,000.
+/// tell the arena, `load` reads an i32, `count` reads the global, `rehearse`
+/// writes to the pages 6, 7, 16, 17 and 31, `keep` adds what it is told to the
+/// i32 at 48. Data: 1 at 0, 2 at 70,000.
 fn reactor(init: Init) -> Vec<u8> {
     let at = |offset| MemArg {
         offset,
@@ -42,6 +54,7 @@ fn reactor(init: Init) -> Vec<u8> {
     types
         .ty()
         .function([ValType::I32, ValType::I32], [ValType::I32]);
+    types.ty().function([ValType::I32, ValType::I32], []);
 
     let wasi = "wasi_snapshot_preview1";
     let mut imports = ImportSection::new();
@@ -50,7 +63,7 @@ fn reactor(init: Init) -> Vec<u8> {
     imports.import(wasi, "random_get", EntityType::Function(4));
 
     let mut functions = FunctionSection::new();
-    for ty in [0, 0, 1, 1, 2, 1] {
+    for ty in [0, 0, 1, 1, 2, 1, 0, 5] {
         functions.function(ty);
     }
     let mut memories = MemorySection::new();
@@ -72,10 +85,17 @@ fn reactor(init: Init) -> Vec<u8> {
     );
     let mut exports = ExportSection::new();
     exports.export("memory", ExportKind::Memory, 0);
-    for (i, name) in ["_initialize", "init", "base", "size", "load", "count"]
-        .iter()
-        .enumerate()
-    {
+    let names = [
+        "_initialize",
+        "init",
+        "base",
+        "size",
+        "load",
+        "count",
+        "rehearse",
+        "keep",
+    ];
+    for (i, name) in names.iter().enumerate() {
         exports.export(name, ExportKind::Func, 3 + i as u32);
     }
 
@@ -108,6 +128,45 @@ fn reactor(init: Init) -> Vec<u8> {
     body(&[I::I32Const(ARENA_SIZE)]);
     body(&[I::LocalGet(0), I::I32Load(at(0))]);
     body(&[I::GlobalGet(0)]);
+    body(&[
+        // The end of page 16 is copied over the beginning of 17.
+        I::I32Const(17 << 12),
+        I::I32Const(16 << 12),
+        I::I32Const(4),
+        I::MemoryCopy {
+            src_mem: 0,
+            dst_mem: 0,
+        },
+        I::I32Const((6 << 12) + 4000),
+        I::I32Const(9),
+        I::I32Const(97),
+        I::MemoryFill(0),
+        I::I32Const(0),
+        I::I64Const(1),
+        I::I64Store(at(16 << 12)),
+        // Changes nothing, and writes all the same.
+        I::I32Const(31 << 12),
+        I::I32Const(0),
+        I::I32Store8(MemArg {
+            offset: 5,
+            align: 0,
+            memory_index: 0,
+        }),
+    ]);
+    body(&[
+        I::I32Const(48),
+        I::I32Const(48),
+        I::I32Load(at(0)),
+        I::I32Const(10_000),
+        I::I32Mul,
+        I::LocalGet(0),
+        I::I32Const(100),
+        I::I32Mul,
+        I::I32Add,
+        I::LocalGet(1),
+        I::I32Add,
+        I::I32Store(at(0)),
+    ]);
 
     let mut data = DataSection::new();
     data.active(0, &ConstExpr::i32_const(0), [1]);
@@ -130,7 +189,7 @@ fn reactor(init: Init) -> Vec<u8> {
 /// All the steps, as for a Go module.
 fn transform(module: &[u8]) -> Result<Vec<u8>, PreInitError> {
     let merged = merge_segments(module).unwrap();
-    let started = pre_initialise(&merged, "init", &["base", "size"])?;
+    let started = pre_initialise(&merged, START)?;
     let &[base, size] = started.answers.as_slice() else {
         panic!("two answers")
     };
@@ -163,6 +222,20 @@ fn a_started_module_remembers_and_does_not_start_again() {
     assert_eq!(count.call(&mut store, ()).unwrap(), 11);
     assert!(instance.get_func(&mut store, "_initialize").is_none());
     assert!(instance.get_func(&mut store, "init").is_none());
+}
+
+#[test]
+fn a_module_is_told_which_pages_its_calls_write_to() {
+    let wasm = transform(&reactor(Init::Remembers)).unwrap();
+    let (mut store, instance) = run(&wasm);
+    let load = instance
+        .get_typed_func::<i32, i32>(&mut store, "load")
+        .unwrap();
+    let mut at = |address| load.call(&mut store, address).unwrap();
+    // From 6 on, 26 pages: 9 and 13 in between are few.
+    assert_eq!(at(48), 626);
+    // Nothing of the rehearsal is left.
+    assert_eq!([at(6 << 12), at(7 << 12), at(16 << 12)], [0; 3]);
 }
 
 #[test]
@@ -204,7 +277,11 @@ fn a_program_that_calls_the_host_or_exits_fails_the_build() {
 
 #[test]
 fn a_module_without_the_functions_is_refused() {
-    let error = pre_initialise(&reactor(Init::Remembers), "absent", &[]).unwrap_err();
+    let start = Start {
+        init: "absent",
+        ..START
+    };
+    let error = pre_initialise(&reactor(Init::Remembers), start).unwrap_err();
     assert!(error.to_string().contains("absent"), "{error}");
 }
 

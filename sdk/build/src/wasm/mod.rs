@@ -1,13 +1,15 @@
 //! Transformations of core modules. Each takes bytes and gives bytes; none
 //! knows anything about engines.
 
+mod pages;
 mod preinit;
 mod realloc;
 mod sections;
 mod segments;
+mod track;
 mod wasi;
 
-pub use preinit::{PreInitError, PreInitialised, pre_initialise};
+pub use preinit::{HotPages, PreInitError, PreInitialised, Start, pre_initialise};
 pub use realloc::add_adapter_realloc;
 pub use segments::merge_segments;
 

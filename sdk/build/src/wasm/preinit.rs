@@ -13,10 +13,13 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use wasmi::{
-    CompilationMode, Config, Engine, Error, ExternType, Instance, Linker, Module, Store, Val,
+    CompilationMode, Config, Engine, Error, Export, ExternType, Instance, Linker, Module, Store,
+    Val,
 };
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
+use super::pages::{self, Run};
+use super::track::{WRITTEN, track_writes};
 use super::wasi::{self, Wasi};
 
 /// How deep calls may nest while the module starts. Go calls itself about as
@@ -63,8 +66,29 @@ fn said(output: &str) -> String {
     }
 }
 
-/// Starts `wasm` (its `_initialize`), calls `init`, asks the functions `asked`
-/// (no parameters, one i32) and freezes the result.
+/// What of a module is called before it is frozen. All are exports.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// Called once, after `_initialize`.
+    pub init: &'a str,
+    /// No parameters, one i32: their answers are handed over.
+    pub asked: &'a [&'a str],
+    /// When the module has both: see [`HotPages`].
+    pub hot: Option<HotPages<'a>>,
+}
+
+/// How a module learns which pages of its memory its calls write to.
+#[derive(Debug, Clone, Copy)]
+pub struct HotPages<'a> {
+    /// Does what calls do; it runs in an instance that is thrown away.
+    pub rehearse: &'a str,
+    /// Told of each run of pages (first, count) that `rehearse` wrote to, before
+    /// the module is frozen.
+    pub keep: &'a str,
+}
+
+/// Starts `wasm` (its `_initialize`), calls the functions of `start` and freezes
+/// the result.
 ///
 /// The module sees no environment, one argument, two empty directories, a
 /// clock that moves only when read, and random numbers that depend on `wasm`
@@ -74,11 +98,8 @@ fn said(output: &str) -> String {
 /// [`PreInitError::Failed`] when the module traps, exits or calls an import
 /// that is not WASI start-up; [`PreInitError::Unsupported`] when it lacks the
 /// functions or changes tables.
-pub fn pre_initialise(
-    wasm: &[u8],
-    init: &str,
-    asked: &[&str],
-) -> Result<PreInitialised, PreInitError> {
+pub fn pre_initialise(wasm: &[u8], start: Start<'_>) -> Result<PreInitialised, PreInitError> {
+    let Start { init, asked, hot } = start;
     let unsupported = |e: &dyn std::fmt::Display| PreInitError::Unsupported(format!("{e:#}"));
     let mut wizer = Wizer::new();
     wizer.init_func(init);
@@ -99,8 +120,25 @@ pub fn pre_initialise(
     }
     let linker = link(&engine, &module).map_err(|e| unsupported(&e))?;
 
+    let exports = |name| matches!(module.get_export(name), Some(ExternType::Func(_)));
+    let hot = hot.filter(|hot| exports(hot.rehearse) && exports(hot.keep));
+    let mut pages = Vec::new();
+    if let Some(hot) = hot {
+        // What goes wrong here goes wrong below again, where it is reported, or
+        // leaves the module as it would be without.
+        pages = hot_pages(&engine, wasm, init, hot.rehearse).unwrap_or_default();
+    }
+
     let mut store = Store::new(&engine, Wasi::new(wasm));
-    let started = start(&mut store, &linker, &module, init, asked);
+    let started = begin(&mut store, &linker, &module, init).and_then(|instance| {
+        if let Some(hot) = hot {
+            let keep = instance.get_typed_func::<(u32, u32), ()>(&mut store, hot.keep)?;
+            for run in &pages {
+                keep.call(&mut store, (run.first, run.count))?;
+            }
+        }
+        Ok((instance, ask(&mut store, instance, asked)?))
+    });
     let output = String::from_utf8_lossy(&store.data().output).into_owned();
     let (instance, answers) = match started {
         Ok(started) => started,
@@ -139,13 +177,12 @@ fn link(engine: &Engine, module: &Module) -> Result<Linker<Wasi>, Error> {
     Ok(linker)
 }
 
-fn start(
+fn begin(
     store: &mut Store<Wasi>,
     linker: &Linker<Wasi>,
     module: &Module,
     init: &str,
-    asked: &[&str],
-) -> Result<(Instance, Vec<u32>), Error> {
+) -> Result<Instance, Error> {
     let instance = linker.instantiate_and_start(&mut *store, module)?;
     for name in ["_initialize", init] {
         if name == init || instance.get_func(&mut *store, name).is_some() {
@@ -153,12 +190,39 @@ fn start(
             function.call(&mut *store, ())?;
         }
     }
+    Ok(instance)
+}
+
+fn ask(store: &mut Store<Wasi>, instance: Instance, asked: &[&str]) -> Result<Vec<u32>, Error> {
     let mut answers = Vec::new();
     for name in asked {
         let function = instance.get_typed_func::<(), u32>(&mut *store, name)?;
         answers.push(function.call(&mut *store, ())?);
     }
-    Ok((instance, answers))
+    Ok(answers)
+}
+
+/// The pages that `rehearse` writes to; those alone that the module has before.
+fn hot_pages(engine: &Engine, wasm: &[u8], init: &str, rehearse: &str) -> Result<Vec<Run>, Error> {
+    let wrong = |e: &dyn std::fmt::Display| Error::new(format!("{e:#}"));
+    let tracked = track_writes(wasm).map_err(|e| wrong(&e))?;
+    let module = Module::new(engine, &tracked)?;
+    let mut store = Store::new(engine, Wasi::new(wasm));
+    let linker = link(engine, &module)?;
+    let instance = begin(&mut store, &linker, &module, init)?;
+    let others = instance.exports(&store).filter(|e| e.name() != WRITTEN);
+    let mut memories = others.filter_map(Export::into_memory);
+    let (Some(memory), Some(written)) = (memories.next(), instance.get_memory(&store, WRITTEN))
+    else {
+        return Err(wrong(&"it exports no memory"));
+    };
+    drop(memories);
+    let pages = pages::count(memory.data(&store));
+    written.data_mut(&mut store).fill(0);
+    let function = instance.get_typed_func::<(), ()>(&mut store, rehearse)?;
+    function.call(&mut store, ())?;
+    let written = written.data(&store);
+    Ok(pages::hot_runs(&written[..pages.min(written.len())]))
 }
 
 /// The started instance, as Wizer reads it.

@@ -132,7 +132,7 @@ fn body(next: u32, end: u32) -> Function {
 }
 
 /// The only entry of a section, encoded.
-fn single_entry(section: &impl Encode) -> Result<Vec<u8>, TransformError> {
+pub(super) fn single_entry(section: &impl Encode) -> Result<Vec<u8>, TransformError> {
     let mut encoded = Vec::new();
     section.encode(&mut encoded);
     let mut reader = BinaryReader::new(&encoded, 0);
@@ -143,7 +143,7 @@ fn single_entry(section: &impl Encode) -> Result<Vec<u8>, TransformError> {
 
 /// How many types there are; recursive groups would make the count of entries
 /// differ from the count of types.
-fn plain_types(sections: &Sections<'_>) -> Result<u32, TransformError> {
+pub(super) fn plain_types(sections: &Sections<'_>) -> Result<u32, TransformError> {
     let Some(data) = sections.find(id::TYPE) else {
         return Ok(0);
     };
@@ -156,7 +156,7 @@ fn plain_types(sections: &Sections<'_>) -> Result<u32, TransformError> {
     Ok(count)
 }
 
-fn imported_functions(sections: &Sections<'_>) -> Result<u32, TransformError> {
+pub(super) fn imported_functions(sections: &Sections<'_>) -> Result<u32, TransformError> {
     let Some(data) = sections.find(id::IMPORT) else {
         return Ok(0);
     };

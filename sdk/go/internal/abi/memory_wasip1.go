@@ -9,33 +9,42 @@ import (
 // Allocate answers size bytes that the collector neither frees nor moves until
 // pinner unpins them. size is a multiple of align, which is 1, 2, 4 or 8.
 func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
-	if size == 0 {
-		return nil
+	p := allocate(size, align)
+	if p != nil {
+		pinner.Pin(p)
 	}
-	var p unsafe.Pointer
-	switch align {
-	case 1:
-		p = unsafe.Pointer(unsafe.SliceData(make([]uint8, size)))
-	case 2:
-		p = unsafe.Pointer(unsafe.SliceData(make([]uint16, size/2)))
-	case 4:
-		p = unsafe.Pointer(unsafe.SliceData(make([]uint32, size/4)))
-	case 8:
-		p = unsafe.Pointer(unsafe.SliceData(make([]uint64, size/8)))
-	default:
-		panic(fmt.Sprintf("abi: alignment %d", align))
-	}
-	pinner.Pin(p)
 	return p
 }
 
+func allocate(size, align uintptr) unsafe.Pointer {
+	if size == 0 {
+		return nil
+	}
+	switch align {
+	case 1:
+		return unsafe.Pointer(unsafe.SliceData(make([]uint8, size)))
+	case 2:
+		return unsafe.Pointer(unsafe.SliceData(make([]uint16, size/2)))
+	case 4:
+		return unsafe.Pointer(unsafe.SliceData(make([]uint32, size/4)))
+	case 8:
+		return unsafe.Pointer(unsafe.SliceData(make([]uint64, size/8)))
+	default:
+		panic(fmt.Sprintf("abi: alignment %d", align))
+	}
+}
+
 // lowered holds what the host wrote into this memory and the bindings have not
-// taken over yet.
-var lowered runtime.Pinner
+// taken over yet. A reference is enough to keep it: Go's collector moves
+// nothing. A runtime.Pinner takes a fiftieth of a small call.
+var lowered []unsafe.Pointer
 
 // Unpin hands what the host wrote over to the collector. The bindings call it
 // when their own values point at it.
-func Unpin() { lowered.Unpin() }
+func Unpin() {
+	clear(lowered)
+	lowered = lowered[:0]
+}
 
 // realloc is where the host gets memory for strings and lists. It only ever
 // asks for new memory: values are written once, with their size known.
@@ -49,7 +58,9 @@ func realloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointer {
 	if old != nil || oldSize != 0 {
 		panic("abi: the host asked to grow a value")
 	}
-	return Allocate(&lowered, (size+align-1)&^(align-1), align)
+	p := allocate((size+align-1)&^(align-1), align)
+	lowered = append(lowered, p)
+	return p
 }
 
 // arena is where the WASI adapter keeps its stack and state. It must not come
