@@ -563,6 +563,7 @@ impl Catalog for OneDefinition {
             config_schema: Arc::new(json!(true)),
             outputs: [(OutputName::new("out").expect("a name"), declared)].into(),
             delivery: None,
+            relations: Default::default(),
             folder: None,
             digest: Digest::of(b"thing"),
         }))

@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use nestor_core::definition::{JsonType, OutputDeclaration};
 use nestor_core::ids::{DefinitionName, EngineId, OutputName};
+use nestor_core::relation::Relations;
 use nestor_core::schema::ConfigSchema;
 use nestor_core::spec::DeliveryMode;
 use nestor_core::text::{did_you_mean, listed, nearest};
 use serde_json::{Value, json};
 
+use crate::relations;
 use crate::shorthand;
 use crate::yaml::{Item, Node, Problem, read};
 
 /// Every key that is not an engine's section.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 10] = [
     "name",
     "version",
     "description",
@@ -22,6 +24,9 @@ const KEYS: [&str; 7] = [
     "config",
     "outputs",
     "delivery",
+    "requires",
+    "conflicts",
+    "identity",
 ];
 const OUTPUT_KEYS: [&str; 3] = ["type", "sensitive", "description"];
 
@@ -35,6 +40,7 @@ pub(crate) struct Content {
     pub(crate) config_schema: Arc<Value>,
     pub(crate) outputs: BTreeMap<OutputName, OutputDeclaration>,
     pub(crate) delivery: Option<DeliveryMode>,
+    pub(crate) relations: Relations,
 }
 
 /// A file that is no definition.
@@ -102,6 +108,7 @@ pub(crate) fn parse(text: &str) -> Result<Content, Broken> {
             format!("config: not a JSON Schema: {message}"),
         ));
     }
+    let relations = relations::read(&root, &config_schema, &mut reader.problems);
     let mut problems = reader.problems;
     match (name, version) {
         (Some(name), Some(version)) if problems.is_empty() => Ok(Content {
@@ -112,6 +119,7 @@ pub(crate) fn parse(text: &str) -> Result<Content, Broken> {
             config_schema,
             outputs,
             delivery,
+            relations,
         }),
         (name, version) => {
             problems.sort_by_key(|problem| problem.line);

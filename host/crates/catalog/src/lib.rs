@@ -29,6 +29,7 @@
 
 mod definition;
 mod folder;
+mod relations;
 mod shorthand;
 mod snapshot;
 mod yaml;

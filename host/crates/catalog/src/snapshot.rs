@@ -237,6 +237,7 @@ fn reload(folder: &Path, before: Option<&Arc<Loaded>>) -> Arc<Loaded> {
                 config_schema,
                 outputs,
                 delivery,
+                relations,
             }) => {
                 let folder = files
                     .has_more_than_the_definition()
@@ -249,6 +250,7 @@ fn reload(folder: &Path, before: Option<&Arc<Loaded>>) -> Arc<Loaded> {
                     config_schema,
                     outputs,
                     delivery,
+                    relations,
                     folder,
                     digest,
                 }))

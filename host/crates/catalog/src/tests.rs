@@ -34,6 +34,51 @@ fn good(text: &str) -> Content {
 }
 
 #[test]
+fn relations_and_identity() {
+    let content = good(
+        "name: app\nversion: 1.0.0\nnoop: {}\nconfig: {name: string, zone?: string}\n\
+         requires:\n- {definition: vpc, version: \">=2, <4\"}\n- {definition: dns, engine: helm, scope: environment}\n\
+         conflicts:\n- definition: legacy\n\
+         identity: app/${environment}/${config.name}\n",
+    );
+    assert_eq!(
+        serde_json::to_value(&content.relations).unwrap(),
+        json!({
+            "requires": [
+                {"definition": "vpc", "version": ">=2, <4", "scope": "deployment"},
+                {"definition": "dns", "version": "*", "engine": "helm", "scope": "environment"},
+            ],
+            "conflicts": [{"definition": "legacy", "version": "*", "scope": "deployment"}],
+            "identity": "app/${environment}/${config.name}",
+        })
+    );
+    problems(
+        "name: app\nversion: 1.0.0\nnoop: {}\nconfig: {name: string, zone?: string, list: array}\n\
+         requires:\n- {definition: VPC, version: two}\n- {definiton: vpc, scope: world}\n- vpc\n\
+         conflicts: vpc\n\
+         identity: ${config.nam}/${config.zone}/${config.list}\n",
+        expect![[r#"
+            6: requires.definition: catalog name "VPC" contains 'V'; only lower-case letters, digits and '-' are allowed
+            6: requires.version: "two" is not a range of versions (^1.2, ~1.2.3, 1.x, ">=1, <3"): unexpected character 't' while parsing major version number
+            7: requires.definiton: is not a key here; did you mean "definition"? (known: definition, version, engine, scope)
+            7: requires: an entry needs a `definition`, such as vpc
+            7: requires.scope: "world" must be deployment or environment
+            8: requires: an entry is a mapping, not a text
+            9: conflicts: must be a list such as `- {definition: vpc, version: ">=2, <4"}`, not a text
+            10: identity: config has no field "nam"; did you mean "name"?
+            10: identity: config.zone may be left out, so it cannot tell real things apart; make it a field that must be given
+            10: identity: config.list is no text, number or boolean; name a field within it
+        "#]],
+    );
+    problems(
+        "name: app\nversion: 1.0.0\nnoop: {}\nidentity: app/${resources.a.outputs.b}\n",
+        expect![[r#"
+            4: identity: ${resources.a.outputs.b} cannot stand in an identity; known are ${environment}, ${deployment.id}, ${deployment.composer} and ${config.<field>}
+        "#]],
+    );
+}
+
+#[test]
 fn a_whole_definition() {
     let content = good(
         "name: aws-rds-mysql\nversion: 1.2.0-rc.1\ndescription: |\n  A database\n\
@@ -258,7 +303,7 @@ async fn a_broken_definition_breaks_no_other_and_is_told_where_it_is_looked_up()
     let catalog = FileCatalog::open(root.path()).unwrap();
     assert_eq!(found(&catalog, "good:1.0.0").await, "good:1.0.0");
     let broken = found(&catalog, "named:^1").await;
-    expect!["named/definition.yaml:4: x: is not a key of a definition; known are name, version, description, engines, config, outputs, delivery and the engines' sections"].assert_eq(&broken);
+    expect!["named/definition.yaml:4: x: is not a key of a definition; known are name, version, description, engines, config, outputs, delivery, requires, conflicts, identity and the engines' sections"].assert_eq(&broken);
     expect!["no version of named matches named:^2; there are: 1.0.0 (broken)"]
         .assert_eq(&found(&catalog, "named:^2").await);
     let unreadable = found(&catalog, "unreadable:1.0.0").await;

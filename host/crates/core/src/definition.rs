@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{DefinitionName, Digest, EngineId, OutputName};
+use crate::relation::Relations;
 use crate::spec::DeliveryMode;
 
 /// A definition of one version, parsed and checked.
@@ -29,6 +30,8 @@ pub struct Definition {
     pub outputs: BTreeMap<OutputName, OutputDeclaration>,
     /// How it is delivered when the deployment does not say.
     pub delivery: Option<DeliveryMode>,
+    /// What it says of other definitions, and which real thing it stands for.
+    pub relations: Relations,
     /// The folder that an engine sees at `/definition`; none for a definition
     /// that carries no files.
     pub folder: Option<PathBuf>,

@@ -10,6 +10,7 @@
 //! | [`spec`] | whether a request is a deployment |
 //! | [`environment`] | what holds in an environment, whatever is asked for |
 //! | [`definition`] | what the catalog offers |
+//! | [`relation`], [`identity`] | what goes with what, and what is the same real thing |
 //! | [`schema`] | which configs a definition takes |
 //! | [`planner`] | what to run, in which order |
 //! | [`execution`] | what happens next in a run |
@@ -29,10 +30,12 @@ pub mod engine;
 pub mod environment;
 pub mod execution;
 pub mod grant;
+pub mod identity;
 pub mod ids;
 pub mod planner;
 pub mod ports;
 pub mod queue;
+pub mod relation;
 pub mod schema;
 pub mod spec;
 pub mod text;

@@ -93,6 +93,24 @@ impl ConfigSchema {
         refusals
     }
 
+    /// What the schema refuses in a config that is whole. No message holds a
+    /// value that a sensitive one went into, at one of these JSON pointers.
+    #[must_use]
+    pub fn check_whole(&self, config: &Value, sensitive: &[String]) -> Vec<Refusal> {
+        let mut refusals = self.check(config, &[]);
+        for refusal in &mut refusals {
+            let near = |pointer: &String| {
+                pointer.starts_with(&refusal.pointer) || refusal.pointer.starts_with(pointer)
+            };
+            if sensitive.iter().any(near) {
+                refusal.message =
+                    "a sensitive value that was put in is not one that the config's schema takes"
+                        .into();
+            }
+        }
+        refusals
+    }
+
     fn explain(
         &self,
         error: &ValidationError<'_>,

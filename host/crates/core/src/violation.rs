@@ -94,6 +94,8 @@ codes! {
     SensitiveInGit = "sensitive-in-git",
     /// Two resources, or their definitions, exclude each other.
     Incompatible = "incompatible",
+    /// Another resource is the same real thing.
+    SameThing = "same-thing",
 }
 
 #[cfg(test)]

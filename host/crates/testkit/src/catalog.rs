@@ -77,6 +77,7 @@ pub fn simple(reference: &str, engine: &str, outputs: &[(&str, JsonType)]) -> De
         config_schema: Arc::new(Value::Bool(true)),
         outputs: outputs.collect(),
         delivery: None,
+        relations: Default::default(),
         folder: None,
         digest: Digest::of(reference.as_bytes()),
     }

@@ -377,6 +377,7 @@ impl Catalog for FakeCatalog {
             config_schema: Arc::new(json!({"type": "object"})),
             outputs: Default::default(),
             delivery: None,
+            relations: Default::default(),
             folder: Some("/somewhere/inside".into()),
             digest: Digest::of(b""),
         })])

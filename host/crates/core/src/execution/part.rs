@@ -144,11 +144,13 @@ mod tests {
             depends_on: needs.iter().map(place).collect(),
             policy: Policy::default(),
             delivery: DeliveryMode::Direct,
+            relations: Default::default(),
         });
         ExecutionPlan {
             resources: resources.collect(),
             edges: Vec::new(),
             warnings: Vec::new(),
+            schemas: Default::default(),
         }
     }
 

@@ -1,15 +1,22 @@
-//! What the shell looked up in the catalog before planning.
+//! What the shell looked up before planning: in the catalog, and in the
+//! environment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::definition::Definition;
+use crate::ids::DefinitionName;
 use crate::ports::CatalogError;
+use crate::relation::{Neighbour, Scope};
 use crate::spec::{CatalogRef, DeploymentSpec};
 
-/// The catalog's answers, by the text of the reference that was asked for.
+/// The catalog's answers, by the text of the reference that was asked for, and
+/// what else is ready in the environment.
 #[derive(Debug, Clone, Default)]
-pub struct Definitions(HashMap<String, Result<Arc<Definition>, CatalogError>>);
+pub struct Definitions {
+    answers: HashMap<String, Result<Arc<Definition>, CatalogError>>,
+    neighbours: Vec<Neighbour>,
+}
 
 impl Definitions {
     /// None yet.
@@ -24,13 +31,39 @@ impl Definitions {
         reference: &CatalogRef,
         answer: Result<Arc<Definition>, CatalogError>,
     ) {
-        self.0.insert(reference.to_string(), answer);
+        self.answers.insert(reference.to_string(), answer);
     }
 
     /// The answer for a reference; none if it was not looked up.
     #[must_use]
     pub fn get(&self, reference: &CatalogRef) -> Option<&Result<Arc<Definition>, CatalogError>> {
-        self.0.get(&reference.to_string())
+        self.answers.get(&reference.to_string())
+    }
+
+    /// The definitions that were found, each once.
+    pub fn found(&self) -> impl Iterator<Item = &Arc<Definition>> {
+        self.answers.values().filter_map(|answer| answer.as_ref().ok())
+    }
+
+    /// Definitions whose presence elsewhere in the environment matters.
+    #[must_use]
+    pub fn beyond(&self) -> BTreeSet<DefinitionName> {
+        self.found()
+            .flat_map(|d| d.relations.requires.iter().chain(&d.relations.conflicts))
+            .filter(|relation| relation.scope == Scope::Environment)
+            .map(|relation| relation.definition.clone())
+            .collect()
+    }
+
+    /// Records a ready resource of another deployment in the same environment.
+    pub fn meet(&mut self, neighbour: Neighbour) {
+        self.neighbours.push(neighbour);
+    }
+
+    /// All that were met.
+    #[must_use]
+    pub fn neighbours(&self) -> &[Neighbour] {
+        &self.neighbours
     }
 }
 

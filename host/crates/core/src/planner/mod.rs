@@ -6,6 +6,7 @@
 //!                       resolve_config, once per operation ◄─┘
 //! ```
 
+mod compat;
 mod definitions;
 pub mod graph;
 mod model;

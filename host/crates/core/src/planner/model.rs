@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::graph::Graph;
 use crate::definition::OutputDeclaration;
 use crate::ids::{Digest, EngineId, OutputName, ResourceName};
+use crate::relation::Relations;
 use crate::spec::{DeliveryMode, Policy};
 
 /// A deployment with everything looked up and checked. Stored with its run, so
@@ -24,6 +25,10 @@ pub struct ExecutionPlan {
     pub edges: Vec<PlannedEdge>,
     /// What to know although nothing is wrong.
     pub warnings: Vec<String>,
+    /// Config schemas, by the digest of their definition, of those whose
+    /// configs take outputs of others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<Digest, Value>,
 }
 
 /// One resource of a plan.
@@ -54,6 +59,9 @@ pub struct PlannedResource {
     pub policy: Policy,
     /// How what it renders reaches its target.
     pub delivery: DeliveryMode,
+    /// What its definition says of others and of the real thing.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub relations: Relations,
 }
 
 /// Why one resource waits for another.
@@ -68,6 +76,10 @@ pub struct PlannedEdge {
     pub explicit: bool,
     /// Implied by a reference.
     pub reference: bool,
+}
+
+fn is_none(relations: &Relations) -> bool {
+    relations == &Relations::default()
 }
 
 impl ExecutionPlan {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::graph::{Cycle, FoundReference, Wire, Wiring};
 use super::select::{deliver, select_engine};
 use super::{Definitions, ExecutionPlan, PlannedEdge, PlannedResource, UNKNOWN_KEY, placeholder};
@@ -23,7 +25,8 @@ use crate::violation::{MAX_VIOLATIONS, Violation, ViolationCode};
 /// Every violation at once, up to [`MAX_VIOLATIONS`]; never empty: names of
 /// resources, definitions, engines and outputs that do not exist, configs that
 /// their schema refuses, references of a type that is refused where they
-/// stand, and every cycle.
+/// stand, definitions that do not go with each other, resources that are one
+/// and the same thing, and every cycle.
 pub fn plan(
     spec: &DeploymentSpec,
     definitions: &Definitions,
@@ -42,6 +45,8 @@ pub fn plan(
         .collect();
     let references = planner.check_references(&wiring, &chosen);
     planner.check_configs(&chosen, references);
+    planner.check_relations(&chosen, definitions.neighbours());
+    planner.check_identities(&chosen);
     let order = planner.order(&wiring);
     match (order, chosen.into_iter().collect::<Option<Vec<Chosen>>>()) {
         (Some(order), Some(chosen)) if planner.violations.is_empty() => {
@@ -57,18 +62,18 @@ pub fn plan(
 }
 
 /// What runs a resource.
-struct Chosen {
-    definition: Arc<Definition>,
-    engine: EngineId,
+pub(super) struct Chosen {
+    pub(super) definition: Arc<Definition>,
+    pub(super) engine: EngineId,
 }
 
-struct Planner<'s> {
-    spec: &'s DeploymentSpec,
+pub(super) struct Planner<'s> {
+    pub(super) spec: &'s DeploymentSpec,
     violations: Vec<Violation>,
 }
 
 impl Planner<'_> {
-    fn violation(&mut self, code: ViolationCode, pointer: String, message: String) {
+    pub(super) fn violation(&mut self, code: ViolationCode, pointer: String, message: String) {
         if self.violations.len() < MAX_VIOLATIONS {
             self.violations.push(Violation::new(code, pointer, message));
         }
@@ -393,13 +398,30 @@ fn assemble(
                 .clone()
                 .unwrap_or_else(|| spec.policy.clone()),
             delivery,
+            relations: definition.relations.clone(),
         }
     });
     ExecutionPlan {
         resources: resources.collect(),
         edges,
         warnings,
+        schemas: schemas(wiring, chosen),
     }
+}
+
+/// Of the definitions whose configs are whole only once outputs are known:
+/// those configs are checked again then.
+fn schemas(wiring: &Wiring<'_>, chosen: &[Chosen]) -> BTreeMap<Digest, Value> {
+    let outputs = wiring
+        .references
+        .iter()
+        .filter(|found| found.producer.is_some());
+    outputs
+        .map(|found| {
+            let definition = &chosen[found.consumer as usize].definition;
+            (definition.digest, definition.config_schema.as_ref().clone())
+        })
+        .collect()
 }
 
 /// The edges in plan numbers, one per pair, with every reason for it.

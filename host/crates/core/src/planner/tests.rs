@@ -29,6 +29,7 @@ fn definition(reference: &str, engines: &[&str], schema: Value, outputs: Value) 
             .map(|(name, o)| (name.parse().unwrap(), o))
             .collect(),
         delivery: None,
+        relations: Default::default(),
         folder: None,
         digest: Digest::of(reference.as_bytes()),
     }
