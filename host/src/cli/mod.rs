@@ -10,6 +10,7 @@ mod failure;
 mod file;
 mod get;
 mod graph;
+mod impact;
 mod live;
 mod out;
 mod part;
@@ -72,6 +73,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Show the dependency graph of a deployment
     Graph(graph::GraphArgs),
+    /// Show what a change of a resource, or the deletion of a deployment, would touch
+    Impact(impact::ImpactArgs),
     /// Show whether a deployment still is as it was applied, or look now
     Drift(drift::DriftArgs),
     /// Destroy a deployment, or stop and unwind it while it is under way
@@ -194,6 +197,7 @@ impl Command {
             Self::Get(args) => args.format(),
             Self::Watch(args) => args.format(),
             Self::Graph(args) => args.format(),
+            Self::Impact(args) => args.format(),
             Self::Drift(args) => args.format(),
             Self::Delete(args) => args.action.format(),
             Self::Approve(args) => args.action.format(),
@@ -236,6 +240,7 @@ async fn remote(command: Command, client: &Client, out: &Out) -> Result<Code, Fa
         Command::Get(args) => get::run(&args, client, out).await,
         Command::Watch(args) => watch::run(&args, client, out).await,
         Command::Graph(args) => graph::run(&args, client, out).await,
+        Command::Impact(args) => impact::run(&args, client, out).await,
         Command::Drift(args) => drift::run(&args, client, out).await,
         Command::Delete(args) => actions::delete(&args, client, out).await,
         Command::Approve(args) => approve::run(&args, client, out).await,
@@ -290,6 +295,8 @@ mod tests {
             "plan -f a.yaml",
             "plan web-app -o json",
             "graph web-app -o dot",
+            "impact web-app",
+            "impact web-app --resource database -o json",
             "engines list",
             "engines get helm -o json",
             "engines load a.wasm --manifest engine.toml --name note",

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 use super::file::DeploymentFile;
+use super::impact::elsewhere;
 use super::out::{Colour, one_line};
 use super::part::{self, PartArgs};
 use super::{Code, Failure, Format, Out, OutputArgs};
@@ -78,6 +79,9 @@ pub(crate) fn show(plan: &Plan, out: &Out) -> String {
         counts.join(", ")
     };
     text.push_str(&format!("\nIn all: {summary}\n"));
+    if let Some(impact) = &plan.impact {
+        text.push_str(&elsewhere(impact, out));
+    }
     if !plan.digest.is_empty() {
         let digest = out.paint(Colour::Dim, &one_line(&plan.digest));
         text.push_str(&format!("Plan {digest}\n"));

@@ -352,6 +352,23 @@ impl Client {
         self.action(id, "drift", body).await
     }
 
+    /// What a change of one resource would touch, in this deployment and in
+    /// others; without a resource, what the deletion of all of it would.
+    ///
+    /// # Errors
+    /// The server's problem, or the connection's.
+    pub async fn impact(
+        &self,
+        id: &str,
+        resource: Option<&str>,
+    ) -> Result<Reply<Impact>, ClientError> {
+        let mut url = self.url(&["api", "v1", "deployments", id, "impact"]);
+        if let Some(resource) = resource {
+            url.query_pairs_mut().append_pair("resource", resource);
+        }
+        self.json(self.http.get(url.clone()), &url, ANSWER).await
+    }
+
     /// What the last look for drift saw.
     ///
     /// # Errors

@@ -28,6 +28,6 @@ pub use events::{EventOptions, EventStream};
 pub use model::{
     Accepted, Approval, Change, Definition, DefinitionList, DefinitionVersions, Delivery,
     Deployment, DeploymentPage, DeploymentStatus, DeploymentSummary, Drift, Engine, EngineList,
-    Event, Graph, GraphEdge, GraphNode, OutputDeclaration, Plan, PlannedChange, Resource,
-    ResourceDrift, ResourceStatus, Revision,
+    Event, Graph, GraphEdge, GraphNode, Impact, OutputDeclaration, Plan, PlannedChange, Resource,
+    ResourceDrift, ResourceStatus, Revision, Touched,
 };

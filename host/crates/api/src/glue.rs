@@ -5,8 +5,8 @@ use futures::stream::BoxStream;
 use nestor_orchestrator::Orchestrator;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
-    Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, PlanView,
-    RevisionView,
+    Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, ImpactView,
+    PlanView, RevisionView,
 };
 
 use crate::service::Service;
@@ -63,6 +63,9 @@ impl Service for Orchestrator {
     }
     async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection> {
         Orchestrator::revisions(self, id).await
+    }
+    async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection> {
+        Orchestrator::impact(self, id, resource).await
     }
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {
         Orchestrator::graph(self, id).await

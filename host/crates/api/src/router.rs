@@ -28,6 +28,7 @@ pub(crate) fn described() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::get, deployments::delete))
         .routes(routes!(deployments::revisions))
         .routes(routes!(deployments::graph))
+        .routes(routes!(deployments::impact))
         .routes(routes!(drift::get, drift::check))
         .routes(routes!(events::events))
         .routes(routes!(actions::cancel))

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use nestor_core::ids::EngineId;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
-    Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, PlanView,
-    RevisionView,
+    Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, ImpactView,
+    PlanView, RevisionView,
 };
 
 use crate::problem::ViolationView;
@@ -58,6 +58,8 @@ pub trait Service: Send + Sync {
     ) -> Result<Accepted, Rejection>;
     /// Every revision, oldest first.
     async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection>;
+    /// What a change of a resource, or the deletion of all, would touch.
+    async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection>;
     /// The dependency graph of the current revision.
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection>;
     /// Looks for drift as soon as the deployment rests and there is room; with

@@ -78,7 +78,9 @@ fn one(key: &str, item: &Item, problems: &mut Vec<Problem>) -> Option<Relation> 
             format!("{text:?} is not a range of versions (^1.2, ~1.2.3, 1.x, \">=1, <3\"): {e}")
         })
     });
-    let engine = field.read("engine", |text| EngineId::new(text).map_err(|e| e.to_string()));
+    let engine = field.read("engine", |text| {
+        EngineId::new(text).map_err(|e| e.to_string())
+    });
     let scope = field.read("scope", |text| match text {
         "deployment" => Ok(Scope::Deployment),
         "environment" => Ok(Scope::Environment),
@@ -162,7 +164,6 @@ fn refused(path: &[String], schema: &Value) -> Option<String> {
         field.get("type").and_then(Value::as_str),
         Some("object" | "array")
     );
-    (whole && inner).then(|| {
-        format!("config.{name} is no text, number or boolean; name a field within it")
-    })
+    (whole && inner)
+        .then(|| format!("config.{name} is no text, number or boolean; name a field within it"))
 }

@@ -58,7 +58,8 @@ pub enum Known {
     },
 }
 
-const FORMS: &str = "known are ${environment}, ${deployment.id}, ${deployment.composer} and ${config.<field>}";
+const FORMS: &str =
+    "known are ${environment}, ${deployment.id}, ${deployment.composer} and ${config.<field>}";
 
 impl Identity {
     /// The identity of a resource with this config, in which unknown outputs

@@ -13,6 +13,7 @@
 //! | [`relation`], [`identity`] | what goes with what, and what is the same real thing |
 //! | [`schema`] | which configs a definition takes |
 //! | [`planner`] | what to run, in which order |
+//! | [`impact`] | what a change would touch |
 //! | [`execution`] | what happens next in a run |
 //! | [`grant`] | what an engine may do |
 //! | [`engine`] | the words of the engine contract |
@@ -32,6 +33,7 @@ pub mod execution;
 pub mod grant;
 pub mod identity;
 pub mod ids;
+pub mod impact;
 pub mod planner;
 pub mod ports;
 pub mod queue;

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::drift;
 use crate::expiry;
 use crate::gate::{GateEnd, Intent, Passage, next_request};
+use crate::ownership::Next;
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, StatusRecord,
     encode, key,
@@ -40,6 +41,7 @@ pub(crate) async fn drive(
     match result {
         Ok(left) => left,
         Err(Stop::Shutdown) => Left::Shutdown,
+        Err(Stop::Blocked) => Left::Idle,
         Err(Stop::Held(until)) => Left::Until(until, None),
         Err(Stop::Fenced) => {
             tracing::info!("another worker took the deployment over");
@@ -61,6 +63,8 @@ pub(crate) enum Stop {
     Fenced,
     /// Another worker that is alive has the lease; worth another look then.
     Held(Timestamp),
+    /// Another deployment has what this one wants, and rings when it lets go.
+    Blocked,
     /// The store failed.
     Store(StoreError),
 }
@@ -129,6 +133,7 @@ impl Driver {
             else {
                 return Ok(Left::Idle);
             };
+            driver.let_go(&record).await?;
             let Some(request) = next_request(&driver.status, &record.inbox) else {
                 let mut batch = Batch::new();
                 batch
@@ -199,7 +204,10 @@ impl Driver {
                 self.finish_request(request, Vec::new()).await
             }
             // A retry that was killed while the engines were still looking.
-            Request::Retry if !self.status.active && self.status.phase == Phase::Validating => {
+            Request::Retry
+                if !self.status.active
+                    && (self.status.phase == Phase::Validating || self.status.blocked) =>
+            {
                 self.apply(request, self.status.revision).await
             }
             Request::Retry => match self.status.status {
@@ -223,24 +231,6 @@ impl Driver {
         }
     }
 
-    /// A revision that never begins.
-    async fn skip(
-        &mut self,
-        request: Request,
-        revision: u64,
-        outcome: &str,
-        message: String,
-    ) -> Result<Option<Timestamp>, Stop> {
-        let event = self.event("superseded", revision, None, message);
-        let mut batch = Batch::new();
-        batch.put(key::outcome(&self.id, revision), encode(&outcome));
-        batch.put(key::status(&self.id), encode(&self.status));
-        self.record_event(&mut batch, event.clone());
-        self.commit_taking(batch, request).await?;
-        self.context.publish(&self.id, event);
-        Ok(None)
-    }
-
     /// A new run for a revision: engines check their resources first.
     async fn apply(&mut self, request: Request, number: u64) -> Result<Option<Timestamp>, Stop> {
         let Some(revision) = self
@@ -250,6 +240,12 @@ impl Driver {
         else {
             return self.finish_request(request, Vec::new()).await;
         };
+        let intent = Intent::apply(Arc::new(revision), self.resources().await?);
+        match self.own(request, &intent).await? {
+            Next::Begin => {}
+            Next::Over => return Ok(None),
+            Next::Refused(reason) => return self.refuse_run(request, number, reason).await,
+        }
         if self.status.phase != Phase::Validating || self.status.revision != number {
             let mut batch = Batch::new();
             self.status.keep_before();
@@ -262,7 +258,6 @@ impl Driver {
             );
             self.commit(batch).await?;
         }
-        let intent = Intent::apply(Arc::new(revision), self.resources().await?);
         let verdict = tokio::select! {
             verdict = validate::all(&self.context, &self.id, &intent) => verdict,
             () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
@@ -278,33 +273,6 @@ impl Driver {
                     .await
             }
         }
-    }
-
-    /// No run: nothing was begun, so there is nothing to undo.
-    pub(crate) async fn refuse_run(
-        &mut self,
-        request: Request,
-        number: u64,
-        reason: String,
-    ) -> Result<Option<Timestamp>, Stop> {
-        self.status.run = None;
-        self.status.before = None;
-        self.status.gate = None;
-        let mut batch = Batch::new();
-        let message = format!("revision {number} was refused before anything was begun: {reason}");
-        let mut event = self.event("failed", number, None, message);
-        self.set_status(
-            &mut batch,
-            DeploymentStatus::Failed,
-            Phase::Done,
-            number,
-            Some(reason),
-        );
-        event.status = Some(DeploymentStatus::Failed);
-        self.record_event(&mut batch, event.clone());
-        self.commit_taking(batch, request).await?;
-        self.context.publish(&self.id, event);
-        Ok(None)
     }
 
     async fn destroy(&mut self, request: Request) -> Result<Option<Timestamp>, Stop> {
@@ -536,6 +504,11 @@ impl Driver {
             message,
             data: serde_json::Value::Null,
         }
+    }
+
+    /// Lets another worker have the deployment.
+    pub(crate) fn give_up(&self, batch: &mut Batch) {
+        self.lease.give_up(&self.id, batch);
     }
 
     /// Commits under the lease.

@@ -411,6 +411,7 @@ fn finish(
         resources,
         warnings,
         summary,
+        impact: None,
     };
     Foreseen {
         view,

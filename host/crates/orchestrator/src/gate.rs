@@ -431,7 +431,7 @@ pub(crate) enum GateEnd {
 }
 
 /// As it was before; a deployment that was nothing before is cancelled.
-fn restore(status: &mut StatusRecord, revision: u64, message: &str) {
+pub(crate) fn restore(status: &mut StatusRecord, revision: u64, message: &str) {
     let before = status
         .before
         .take()

@@ -19,10 +19,10 @@ use crate::submit::{ask, ask_and_put, internal};
 use crate::surroundings::rfc3339;
 use crate::view::{
     Accepted, DeploymentPage, DeploymentStatus, DeploymentView, DriftView, EventView, GraphView,
-    PlanView, RevisionView,
+    ImpactView, PlanView, RevisionView,
 };
 use crate::worker::Worker;
-use crate::{alarms, approve, drift, feed, present, preview, recovery, submit};
+use crate::{alarms, approve, drift, feed, impact, present, preview, recovery, submit};
 
 /// The largest page of a list.
 const MAX_PAGE: usize = 500;
@@ -454,6 +454,15 @@ impl Orchestrator {
             removed: r.removed,
         });
         Ok(views.chain(past).collect())
+    }
+
+    /// What a change of one resource would touch, in this deployment and in
+    /// others; without a resource, what the deletion of all of it would.
+    ///
+    /// # Errors
+    /// See [`Rejection`]; [`Rejection::Invalid`] when there is no such resource.
+    pub async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection> {
+        impact::of_deployment(&self.context, &parse(id)?, resource).await
     }
 
     /// The dependency graph of the current revision.

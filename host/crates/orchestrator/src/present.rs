@@ -12,6 +12,7 @@ use crate::approve;
 use crate::context::Context;
 use crate::drift;
 use crate::live::Live;
+use crate::ownership::BlockRecord;
 use crate::records::{
     DeploymentRecord, GateRecord, Request, ResourceRecord, RevisionRecord, RunRecord, StatusRecord,
     key,
@@ -35,6 +36,7 @@ struct Whole {
     revision: Option<RevisionRecord>,
     resources: HashMap<String, ResourceRecord>,
     gate: Option<GateRecord>,
+    block: Option<BlockRecord>,
     live: Option<Live>,
 }
 
@@ -59,6 +61,10 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
         .map(|(_, r)| (r.name.to_string(), r))
         .collect::<HashMap<String, ResourceRecord>>();
     let gate = context.read::<GateRecord>(&key::gate(id)).await?;
+    let block = match status.blocked {
+        true => context.read::<BlockRecord>(&key::blocked(id)).await?,
+        false => None,
+    };
     let live = match shown_by_driver(context, id) {
         Some(live) => Some(live),
         None => last_run(context, id, &status).await?.map(|live| {
@@ -71,6 +77,7 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
         revision,
         resources,
         gate,
+        block,
         live,
     }))
 }
@@ -197,6 +204,7 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
         revision,
         resources,
         live,
+        block,
         ..
     } = whole;
     let planned: HashMap<&str, (&str, &str)> = revision
@@ -204,8 +212,10 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
         .flat_map(|r| &r.plan.resources)
         .map(|p| (p.name.as_str(), (p.engine.as_str(), p.catalog_ref.as_str())))
         .collect();
-    // What waits for approval has no run yet; the last one is history.
-    let live = live.as_ref().filter(|_| status.gate.is_none());
+    // What waits has no run yet; the last one is history.
+    let live = live
+        .as_ref()
+        .filter(|_| status.gate.is_none() && !status.blocked);
     let mut views = live.map_or_else(Vec::new, |live| steps(live, &planned, resources));
     let shown: HashSet<String> = views.iter().map(|view| view.name.clone()).collect();
     let going = matches!(
@@ -234,6 +244,14 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
         let mut view = bare(name, planned.get(name).copied(), record, is);
         if status.left_out.iter().any(|left| left == name) {
             view.reason = Some("left as it is: the last run was of a part only".into());
+        }
+        if let Some(block) = block
+            .as_ref()
+            .filter(|block| block.resource.as_str() == name)
+        {
+            view.status = ResourceStatus::Blocked;
+            view.reason = Some(block.reason());
+            view.blocked_by = vec![format!("{}/{}", block.owner, block.owned)];
         }
         views.push(view);
     }

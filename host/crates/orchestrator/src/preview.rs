@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::foresee::{Foreseen, Question, Unforeseen};
+use crate::impact;
 use crate::records::{DeploymentRecord, ResourceRecord, key};
 use crate::scope::Compared;
 use crate::service::{Rejection, RequestMeta};
@@ -17,7 +18,10 @@ pub(crate) async fn preview(
     meta: &RequestMeta,
 ) -> Result<PlanView, Rejection> {
     let checked = check(context, body).await?;
-    Ok(of(context, &checked, meta).await?.view)
+    let mut plan = of(context, &checked, meta).await?.view;
+    let touched = impact::of_plan(context, &checked, &plan).await;
+    plan.impact = Some(touched.map_err(internal)?);
+    Ok(plan)
 }
 
 /// Plans what was checked.

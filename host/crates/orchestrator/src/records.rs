@@ -20,6 +20,7 @@ use nestor_core::ids::{
 use nestor_core::planner::{ExecutionPlan, PlannedResource};
 use nestor_core::ports::{Bytes, Delivered, StoreError};
 use nestor_core::queue::{Class, Ticket};
+use nestor_core::relation::Relations;
 use nestor_core::spec::{DeliveryMode, DeploymentSpec, Policy};
 
 use crate::foresee::Basis;
@@ -157,6 +158,12 @@ pub(crate) struct StatusRecord {
     /// says otherwise.
     #[serde(default)]
     pub(crate) left_out: Vec<String>,
+    /// Some real things are this deployment's.
+    #[serde(default)]
+    pub(crate) holds: bool,
+    /// It waits until another deployment lets go of a thing.
+    #[serde(default)]
+    pub(crate) blocked: bool,
     /// Whether that run is still going.
     pub(crate) active: bool,
     /// Percent of the run; only grows within one.
@@ -202,6 +209,8 @@ impl StatusRecord {
             before: None,
             gate: None,
             left_out: Vec::new(),
+            holds: false,
+            blocked: false,
             active: false,
             progress: 0,
             events: 0,
@@ -313,6 +322,9 @@ pub(crate) struct ResourceRecord {
     pub(crate) drifted: bool,
     /// The operation begun last, until it is done.
     pub(crate) open: Option<OpenOperation>,
+    /// What its definition says of others and of the real thing.
+    #[serde(default)]
+    pub(crate) relations: Relations,
 }
 
 /// The intent to work on a resource, durable before the engine is called.
@@ -354,6 +366,7 @@ impl ResourceRecord {
             notes: None,
             drifted: false,
             open: None,
+            relations: planned.relations.clone(),
         }
     }
 
@@ -396,7 +409,8 @@ pub(crate) struct IdempotencyRecord {
 
 /// Where the documents are.
 pub(crate) mod key {
-    use nestor_core::ids::{DeploymentId, Digest, ResourceName};
+    use nestor_core::identity;
+    use nestor_core::ids::{DefinitionName, DeploymentId, Digest, ResourceName};
 
     pub(crate) const DEPLOYMENTS: &str = "dep/";
     pub(crate) const TODO: &str = "todo/";
@@ -499,6 +513,29 @@ pub(crate) mod key {
     }
     pub(crate) fn alarm(kind: &str, id: &DeploymentId) -> String {
         format!("alm/{kind}/{id}")
+    }
+    /// Who has a real thing.
+    pub(crate) fn owner(identity: &str) -> String {
+        format!("own/{}", identity::digest(identity).hex())
+    }
+    pub(crate) fn holds(id: &DeploymentId) -> String {
+        format!("hld/{id}/")
+    }
+    pub(crate) fn hold(id: &DeploymentId, identity: &str) -> String {
+        format!("hld/{id}/{}", identity::digest(identity).hex())
+    }
+    /// What a deployment waits for.
+    pub(crate) fn blocked(id: &DeploymentId) -> String {
+        format!("blk/{id}")
+    }
+    /// What is ready of a definition: environment/deployment/resource.
+    pub(crate) fn uses(definition: &DefinitionName) -> String {
+        format!("use/{definition}/")
+    }
+    /// What looks beyond its deployment for a definition:
+    /// environment/deployment/resource.
+    pub(crate) fn related(definition: &DefinitionName) -> String {
+        format!("rel/{definition}/")
     }
     pub(crate) fn idempotency(key: &str) -> String {
         // Hashed: a client's key may hold anything.

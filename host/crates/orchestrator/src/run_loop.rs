@@ -71,6 +71,10 @@ pub(crate) struct RunLoop {
     asked: u64,
     /// The store may say that this run waits.
     wait_written: bool,
+    /// Steps whose real things are this deployment's.
+    owned: HashSet<u32>,
+    /// Steps whose real things are somebody else's, and whose.
+    refused: HashMap<u32, String>,
     /// A call was not made because this worker must not act any more.
     gone: bool,
 }
@@ -116,6 +120,8 @@ impl RunLoop {
             rung: true,
             asked: 0,
             wait_written: true,
+            owned: HashSet::new(),
+            refused: HashMap::new(),
             gone: false,
         }
     }
@@ -304,6 +310,7 @@ impl RunLoop {
                     let event = self.finished(driver, finished, &mut turn.batch);
                     self.queue.extend(event);
                 } else {
+                    self.own(driver).await?;
                     self.dispatch_ready(driver, &mut turn);
                     if self.queue.is_empty() {
                         break;

@@ -27,6 +27,7 @@ use crate::scope::{Compared, Difference};
 use crate::service::{Rejection, RequestMeta, Scope};
 use crate::surroundings::rfc3339;
 use crate::view::{Accepted, DeploymentStatus, EventView};
+use crate::{neighbours, ownership};
 
 /// How long an idempotency key is remembered.
 pub(crate) const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
@@ -50,6 +51,9 @@ pub(crate) async fn check(context: &Context, body: &[u8]) -> Result<Checked, Rej
         let answer = context.catalog.lookup(&reference).await;
         definitions.insert(&reference, answer);
     }
+    neighbours::meet(context, &spec, &mut definitions)
+        .await
+        .map_err(internal)?;
     let engines: BTreeMap<EngineId, EngineHead> = context
         .engines
         .names()
@@ -57,7 +61,12 @@ pub(crate) async fn check(context: &Context, body: &[u8]) -> Result<Checked, Rej
         .filter_map(|id| context.engines.head(&id).ok().map(|head| (id, head)))
         .collect();
     let plan = planner::plan(&spec, &definitions, &engines).map_err(Rejection::Invalid)?;
-    let violations = secrets_in_git(&spec, &plan);
+    let mut violations = secrets_in_git(&spec, &plan);
+    violations.extend(
+        ownership::taken(context, &spec, &plan)
+            .await
+            .map_err(internal)?,
+    );
     if !violations.is_empty() {
         return Err(Rejection::Invalid(violations));
     }

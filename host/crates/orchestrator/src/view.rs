@@ -372,6 +372,44 @@ pub struct PlanView {
     pub warnings: Vec<String>,
     /// Counts by action, such as `{"create": 2}`.
     pub summary: BTreeMap<String, u32>,
+    /// What it would touch besides, in this deployment and in others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<ImpactView>,
+}
+
+/// What a change would touch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImpactView {
+    /// Where the change is.
+    pub deployment: String,
+    /// What it is: `deletion`, `resource NAME` or `revision N`.
+    pub change: String,
+    /// Every resource of this deployment, and those of others that it would
+    /// or might touch.
+    pub resources: Vec<TouchedView>,
+    /// Counts, such as `{"certainly": 1, "possibly": 2}`.
+    pub summary: BTreeMap<String, u32>,
+    /// More deployments may be touched than were looked at.
+    pub truncated: bool,
+}
+
+/// One resource that a change touches, or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TouchedView {
+    /// Whose it is.
+    pub deployment: String,
+    /// Its name there.
+    pub resource: String,
+    /// `certainly`, `possibly` or `not`.
+    pub affected: String,
+    /// Why; empty when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// From where the change begins to this resource, each `deployment/resource`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
 }
 
 /// What would happen to one resource.

@@ -13,7 +13,8 @@ use nestor_core::spec::{MAX_BODY_BYTES, MAX_RESOURCES};
 use nestor_core::text::{did_you_mean, shortened};
 use nestor_orchestrator::service::{ListFilter, Scope};
 use nestor_orchestrator::view::{
-    Accepted, DeploymentPage, DeploymentStatus, DeploymentView, GraphView, PlanView, RevisionView,
+    Accepted, DeploymentPage, DeploymentStatus, DeploymentView, GraphView, ImpactView, PlanView,
+    RevisionView,
 };
 
 use crate::correlation::CorrelationId;
@@ -261,6 +262,30 @@ pub(crate) async fn graph(
 ) -> Result<Json<GraphView>, Problem> {
     Params::of(&uri, &[])?;
     Ok(Json(api.service().graph(id.as_str()).await?))
+}
+
+/// What a change of one resource would touch, in this deployment and in
+/// others; without a resource, what the deletion of all of it would.
+#[utoipa::path(
+    get, path = "/api/v1/deployments/{id}/impact", tag = "deployments",
+    params(
+        ("id" = String, Path, description = "The deployment's id"),
+        ("resource" = Option<String>, Query, description = "The resource that would change; without it the whole deployment would go"),
+    ),
+    responses(
+        (status = 200, body = ImpactView),
+        (status = 404, description = "No such deployment", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "The deployment has no such resource", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn impact(
+    State(api): State<Api>,
+    Name(id): Name<DeploymentId>,
+    uri: Uri,
+) -> Result<Json<ImpactView>, Problem> {
+    let params = Params::of(&uri, &["resource"])?;
+    let resource = params.get("resource");
+    Ok(Json(api.service().impact(id.as_str(), resource).await?))
 }
 
 /// What posting a deployment would change. Changes nothing.

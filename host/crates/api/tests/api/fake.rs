@@ -127,6 +127,7 @@ impl Service for Fake {
             resources: vec![],
             warnings: vec![],
             summary: Default::default(),
+            impact: None,
         })
     }
     async fn plan_again(&self, id: &str, meta: RequestMeta) -> Result<PlanView, Rejection> {
@@ -199,6 +200,7 @@ impl Service for Fake {
             resources: vec![],
             warnings: vec![],
             summary: Default::default(),
+            impact: None,
         })
     }
     async fn retry(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
@@ -246,6 +248,16 @@ impl Service for Fake {
             outdated: false,
             next_check_at: None,
             resources: vec![],
+        })
+    }
+    async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection> {
+        self.fate(id).await?;
+        Ok(ImpactView {
+            deployment: id.to_owned(),
+            change: resource.unwrap_or("deletion").to_owned(),
+            resources: vec![],
+            summary: Default::default(),
+            truncated: false,
         })
     }
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {

@@ -20,11 +20,7 @@ type Versions<'a> = BTreeMap<(&'a semver::Version, &'a EngineId), Vec<usize>>;
 impl Planner<'_> {
     /// Every `requires` that nothing satisfies and every `conflicts` that
     /// something meets, told at both ends.
-    pub(super) fn check_relations(
-        &mut self,
-        chosen: &[Option<Chosen>],
-        neighbours: &[Neighbour],
-    ) {
+    pub(super) fn check_relations(&mut self, chosen: &[Option<Chosen>], neighbours: &[Neighbour]) {
         let mut here: HashMap<&DefinitionName, Versions<'_>> = HashMap::new();
         for (i, chosen) in chosen.iter().enumerate() {
             let Some(Chosen { definition, engine }) = chosen else {
@@ -66,7 +62,14 @@ impl Planner<'_> {
                     .any(|(version, by, _)| required.means(&required.definition, version, by))
                     || around().any(|n| required.means(&n.definition, &n.version, &n.engine));
                 if !met && !unclear(&required.definition) {
-                    who.misses(i, required, &others, &around().collect::<Vec<_>>(), self.spec, &mut found);
+                    who.misses(
+                        i,
+                        required,
+                        &others,
+                        &around().collect::<Vec<_>>(),
+                        self.spec,
+                        &mut found,
+                    );
                 }
             }
             for excluded in &relations.conflicts {
@@ -96,7 +99,9 @@ impl Planner<'_> {
                 if let Some(excluded) = neighbour.relations.conflicts.iter().find(excludes) {
                     let message = format!(
                         "{} ({}) excludes {} in the same environment, and {who} is one; use a version outside of that range, or another environment",
-                        versioned(neighbour), stands(neighbour), excluded.show()
+                        versioned(neighbour),
+                        stands(neighbour),
+                        excluded.show()
                     );
                     found.push((format!("/resources/{i}/catalogRef"), message));
                 }
@@ -228,7 +233,12 @@ impl Who<'_> {
                 )
             })
             .collect();
-        there.extend(around.iter().take(5).map(|n| format!("{} run by {} ({})", versioned(n), n.engine, stands(n))));
+        there.extend(
+            around
+                .iter()
+                .take(5)
+                .map(|n| format!("{} run by {} ({})", versioned(n), n.engine, stands(n))),
+        );
         let message = if there.is_empty() {
             let ready = match required.scope {
                 Scope::Deployment => "",
@@ -236,12 +246,15 @@ impl Who<'_> {
             };
             format!(
                 "{self} requires {wanted} {}, and there is none; add a resource with catalogRef \"{}:{}\"{ready}",
-                required.place(), required.definition, required.version
+                required.place(),
+                required.definition,
+                required.version
             )
         } else {
             format!(
                 "{self} requires {wanted} {}, and there is {}; use a version that fits on either side",
-                required.place(), listed(&there)
+                required.place(),
+                listed(&there)
             )
         };
         found.push((format!("/resources/{i}/catalogRef"), message));
@@ -272,11 +285,17 @@ impl Who<'_> {
         let remedy = "take one of them out, or use a version outside of that range";
         found.push((
             format!("/resources/{i}/catalogRef"),
-            format!("{self} excludes {}, and there is {other}; {remedy}", excluded.show()),
+            format!(
+                "{self} excludes {}, and there is {other}; {remedy}",
+                excluded.show()
+            ),
         ));
         found.push((
             format!("/resources/{j}/catalogRef"),
-            format!("{other} is excluded by {self}, which excludes {}; {remedy}", excluded.show()),
+            format!(
+                "{other} is excluded by {self}, which excludes {}; {remedy}",
+                excluded.show()
+            ),
         ));
     }
 }

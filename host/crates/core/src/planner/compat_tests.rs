@@ -61,7 +61,8 @@ fn planned(
             json!({"name": name.to_string(), "catalogRef": reference, "engine": engine, "config": config})
         })
         .collect();
-    let body = json!({"id": "web", "composer": "team-a", "environment": "prod", "resources": resources});
+    let body =
+        json!({"id": "web", "composer": "team-a", "environment": "prod", "resources": resources});
     let spec = parse(body.to_string().as_bytes()).unwrap();
     let mut definitions = Definitions::new();
     for reference in catalog_refs(&spec) {
@@ -106,7 +107,10 @@ fn catalog() -> Vec<Definition> {
         definition("vpc:4.0.0", json!({})),
         definition("legacy:1.0.0", json!({})),
         definition("legacy:2.0.0", json!({})),
-        definition("alone:1.0.0", json!({"conflicts": [{"definition": "alone"}]})),
+        definition(
+            "alone:1.0.0",
+            json!({"conflicts": [{"definition": "alone"}]}),
+        ),
     ]
 }
 
@@ -181,7 +185,10 @@ fn what_does_not_is_told_at_both_ends() {
 #[test]
 fn two_resources_that_are_one_thing_are_refused() {
     let catalog = [
-        definition("db:1.0.0", json!({"identity": "db/${environment}/${config.name}"})),
+        definition(
+            "db:1.0.0",
+            json!({"identity": "db/${environment}/${config.name}"}),
+        ),
         definition("rds:1.0.0", json!({"identity": "db/prod/${config.id}"})),
     ];
     let refused = |resources: &[(&str, Value)]| match planned(&catalog, resources, &[]) {
@@ -192,7 +199,10 @@ fn two_resources_that_are_one_thing_are_refused() {
             .collect(),
     };
     assert_eq!(
-        refused(&[("db:1.0.0", json!({"name": "x"})), ("db:1.0.0", json!({"name": "y"}))]),
+        refused(&[
+            ("db:1.0.0", json!({"name": "x"})),
+            ("db:1.0.0", json!({"name": "y"}))
+        ]),
         []
     );
     assert_eq!(
@@ -248,5 +258,8 @@ fn relations_are_read_strictly() {
     assert!(parse(json!({"requires": [{"definition": "vpc", "version": "two"}]})).is_err());
     assert!(parse(json!({"identity": "${config"})).is_err());
     let all = json!({"requires": [{"definition": "vpc", "version": ">=2", "engine": "helm", "scope": "environment"}]});
-    assert_eq!(serde_json::to_value(parse(all.clone()).unwrap()).unwrap(), all);
+    assert_eq!(
+        serde_json::to_value(parse(all.clone()).unwrap()).unwrap(),
+        all
+    );
 }

@@ -42,7 +42,9 @@ impl Definitions {
 
     /// The definitions that were found, each once.
     pub fn found(&self) -> impl Iterator<Item = &Arc<Definition>> {
-        self.answers.values().filter_map(|answer| answer.as_ref().ok())
+        self.answers
+            .values()
+            .filter_map(|answer| answer.as_ref().ok())
     }
 
     /// Definitions whose presence elsewhere in the environment matters.

@@ -16,6 +16,7 @@ use super::RunLoop;
 use crate::context::Context;
 use crate::driver::Driver;
 use crate::job::{Job, Report, Settlement, Target, failure_of};
+use crate::neighbours;
 use crate::observer::Observer;
 use crate::records::{ResourceRecord, encode, key};
 
@@ -237,6 +238,7 @@ impl RunLoop {
         batch: &mut Batch,
     ) {
         let name = target.record().name.clone();
+        let before = self.resources.get(&name).cloned();
         match target {
             Target::Apply(planned) => {
                 let open = self.resources.get(&name).and_then(|r| r.open.clone());
@@ -252,13 +254,15 @@ impl RunLoop {
                 record.drifted = false;
                 record.open = None;
                 batch.put(key::resource(&driver.id, &name), encode(&record));
-                self.resources.insert(name, record);
+                self.resources.insert(name.clone(), record);
             }
             Target::Destroy(_) => {
                 batch.delete(key::resource(&driver.id, &name));
                 self.resources.remove(&name);
             }
         }
+        let (environment, now) = (&self.revision.spec.environment, self.resources.get(&name));
+        neighbours::note(batch, environment, &driver.id, before.as_ref(), now);
     }
 }
 

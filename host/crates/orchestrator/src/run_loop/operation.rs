@@ -1,12 +1,15 @@
 //! What a step's operation is to bring about, and whether it needs one.
 
+use std::sync::Arc;
+
 use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Call, Direction, Event, Failure, StepKind};
 use nestor_core::ids::ResourceName;
-use nestor_core::planner::resolve_config;
+use nestor_core::planner::{ExecutionPlan, PlannedResource, Resolved, resolve_config};
+use nestor_core::schema::ConfigSchema;
 
 use super::{RunLoop, Turn};
-use crate::driver::Driver;
+use crate::driver::{Driver, Stop};
 use crate::job::{Target, failure_of};
 use crate::lookup::recorded;
 use crate::records::{OpenOperation, ResourceRecord, encode, key};
@@ -16,7 +19,11 @@ impl RunLoop {
     pub(super) fn decide(&mut self, driver: &Driver, step: u32, turn: &mut Turn) -> Event {
         let now = driver.context.now();
         let jitter = driver.context.surroundings.jitter();
-        let target = match self.target(step) {
+        let decided = match self.refused.remove(&step) {
+            Some(reason) => Err(reason),
+            None => self.target(step),
+        };
+        let target = match decided {
             Ok(Some(target)) => target,
             Ok(None) => return Event::Unchanged { step },
             Err(reason) => {
@@ -107,6 +114,43 @@ impl RunLoop {
         Event::Started { step, at: now }
     }
 
+    /// Makes the real things this deployment's that steps are about to begin
+    /// with, before any intent to do so is written.
+    pub(super) async fn own(&mut self, driver: &mut Driver) -> Result<(), Stop> {
+        let steps: Vec<u32> = self.ready.iter().copied().collect();
+        for step in steps {
+            let planned = &self.record.plan.steps[step as usize];
+            let forward = self.run.steps()[step as usize].direction == Direction::Forward;
+            if !forward || planned.kind != StepKind::Apply || self.owned.contains(&step) {
+                continue;
+            }
+            let place = planned.place.unwrap_or(step) as usize;
+            let relations = &self.revision.plan.resources[place].relations;
+            let Some(identity) = relations.identity.clone() else {
+                continue;
+            };
+            // What is wrong with it is told where it is decided on.
+            let Ok(Some(target)) = self.target(step) else {
+                continue;
+            };
+            let record = target.record();
+            let revision = Arc::clone(&self.revision);
+            let stands = |name: &ResourceName| self.resources.contains_key(name);
+            let owned = driver
+                .own_now(&revision, &record.name, &record.config, &identity, stands)
+                .await?;
+            match owned {
+                Ok(()) => {
+                    self.owned.insert(step);
+                }
+                Err(reason) => {
+                    self.refused.insert(step, reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What the step's operation is to bring about; none when there is nothing
     /// to do. An error is for the person who wrote the deployment.
     pub(super) fn target(&self, step: u32) -> Result<Option<Target>, String> {
@@ -138,6 +182,7 @@ impl RunLoop {
                         .collect::<Vec<_>>()
                         .join("; ")
                 })?;
+                whole(plan, resource, &resolved)?;
                 Ok(Some(Target::Apply(Box::new(ResourceRecord::planned(
                     resource,
                     plan,
@@ -166,4 +211,29 @@ impl RunLoop {
         }
         id
     }
+}
+
+/// Holds a config with its outputs in against its schema: what hangs on the
+/// value of an output could not be checked before.
+fn whole(
+    plan: &ExecutionPlan,
+    resource: &PlannedResource,
+    resolved: &Resolved,
+) -> Result<(), String> {
+    let Some(schema) = plan.schemas.get(&resource.definition_digest) else {
+        return Ok(());
+    };
+    let schema = ConfigSchema::compile(&Arc::new(schema.clone()))?;
+    let refusals = schema.check_whole(&resolved.config, &resolved.sensitive);
+    let Some(first) = refusals.first() else {
+        return Ok(());
+    };
+    let mut reason = format!(
+        "with the outputs put in, the config is not one that {} takes: config{}: {}",
+        resource.catalog_ref, first.pointer, first.message
+    );
+    if refusals.len() > 1 {
+        reason.push_str(&format!(" (and {} more)", refusals.len() - 1));
+    }
+    Err(reason)
 }
