@@ -97,7 +97,14 @@ mod tests {
             "summary": {"certainly": 1, "not": 1, "possibly": 1}, "truncated": true,
         }))
         .unwrap();
-        expect![[r#""#]].assert_eq(&show(&impact, &Out::plain()));
+        expect![[r#"
+            DEPLOYMENT  RESOURCE  AFFECTED   WHY                 BY WAY OF
+            network     vpc       certainly  it is what changes
+            network     dns       not
+            shop        web       possibly   it comes after db   shop/db
+            There may be more: not every deployment was looked at.
+        "#]]
+        .assert_eq(&show(&impact, &Out::plain()));
         let others = elsewhere(&impact, &Out::plain());
         assert!(
             others.contains("shop") && !others.contains("dns"),

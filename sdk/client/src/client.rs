@@ -14,7 +14,7 @@ use crate::events::{EventOptions, EventStream, stream};
 use crate::form;
 use crate::model::{
     Accepted, DefinitionList, DefinitionVersions, Deployment, DeploymentPage, Drift, Engine,
-    EngineList, Graph, Plan, Revision,
+    EngineList, Graph, Impact, Plan, Revision,
 };
 
 /// A server that does not answer a connection by then is not there.

@@ -155,7 +155,7 @@ pub(crate) async fn taken(
 fn has_it(resource: &ResourceName, owner: &OwnerRecord) -> String {
     format!(
         "resource {resource} is the same real thing ({:?}) as resource {} of deployment {}, which has it; \
-         delete that one, or say with strategy.onConflict whether to wait for it (\"queue\") or to take it over (\"adopt\")",
+         delete that one, or wait for it with \"strategy\": {{\"onConflict\": \"queue\"}}",
         owner.identity, owner.resource, owner.deployment
     )
 }
@@ -223,7 +223,7 @@ impl Driver {
                         OnConflict::Fail => Ok(Owned::Refused(has_it(resource, &owner))),
                         OnConflict::Queue => self.queue_up(resource, owner, raw, intent).await,
                         OnConflict::Adopt => Ok(Owned::Refused(format!(
-                            "{}; taking it over is not possible: not yet offered by this version",
+                            "{}; taking it over is not offered by this version",
                             has_it(resource, &owner)
                         ))),
                     };
