@@ -27,6 +27,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         "tables of grants and what they allow",
     ),
     (
+        "sdk/client/src/model.rs",
+        650,
+        "the API's answers, one after another",
+    ),
+    (
         "host/crates/orchestrator/tests/deployments.rs",
         900,
         "scenarios that share one world",
