@@ -337,3 +337,29 @@ async fn deployments_from_before_the_policy_are_looked_at_until_they_are_gone() 
         "{refused:?}"
     );
 }
+
+#[tokio::test]
+async fn a_look_waits_for_an_engine_that_is_being_prepared() {
+    let world = world(None);
+    let host = world.host().await;
+    deploy(&host, &two()).await;
+    let features = Features {
+        drift: true,
+        ..Features::default()
+    };
+    world
+        .engines
+        .add_with("fake", features, EngineStatus::Preparing);
+    host.check_drift("web", true, RequestMeta::default())
+        .await
+        .expect("taken");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(host.drift("web").await.expect("there").pending);
+    world
+        .engines
+        .add_with("fake", features, EngineStatus::Ready);
+    world.clock.hold(false);
+    let view = seen(&host, |view| !view.pending).await;
+    let in_sync = DriftStatus::InSync;
+    assert_eq!(statuses(&view), [("app", in_sync), ("database", in_sync)]);
+}

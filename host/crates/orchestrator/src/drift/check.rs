@@ -11,7 +11,7 @@ use nestor_core::engine::{
     Action, CallContext, Change, EngineError, ProposedChanges, Purpose, ResourceRequest,
 };
 use nestor_core::environment::DriftAction;
-use nestor_core::ids::Timestamp;
+use nestor_core::ids::{EngineId, Timestamp};
 use nestor_core::ports::{Batch, EngineCall, EngineStatus, Function, NoObserver, Reply};
 use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::DeliveryMode;
@@ -29,6 +29,10 @@ use crate::records::{
 };
 use crate::view::{DeploymentStatus, EventView};
 
+/// How long to wait for an engine that is being compiled: as long as a run does.
+const ENGINE_WAIT_MS: u64 = 600_000;
+/// Between two looks at whether it is.
+const ENGINE_LOOK_MS: u64 = 250;
 /// Differences of one resource that are kept; the rest is counted.
 const CHANGES_KEPT: usize = 100;
 /// Shorter texts are in too many others to mask whatever holds them.
@@ -108,6 +112,7 @@ impl Driver {
             if self.something_else_waits().await? {
                 return Ok(Seen::Interrupted);
             }
+            self.prepared(&resource.engine).await?;
             let found = match cannot_tell(&self.context, &resource) {
                 Some(found) => found,
                 None => {
@@ -151,6 +156,27 @@ impl Driver {
             seen.push(found);
         }
         Ok(Seen::All(seen))
+    }
+
+    /// Waits for an engine that is still being compiled, as after a start: what
+    /// cannot be looked at now can be in a moment.
+    async fn prepared(&self, engine: &EngineId) -> Result<(), Stop> {
+        let context = &self.context;
+        let give_up = context.now().plus_millis(ENGINE_WAIT_MS);
+        while context.now() < give_up
+            && context
+                .engines
+                .head(engine)
+                .is_ok_and(|head| head.status == EngineStatus::Preparing)
+            && !self.something_else_waits().await?
+        {
+            let next = context.now().plus_millis(ENGINE_LOOK_MS);
+            tokio::select! {
+                () = context.surroundings.sleep_until(next) => {}
+                () = context.shutdown.cancelled() => return Err(Stop::Shutdown),
+            }
+        }
+        Ok(())
     }
 
     async fn something_else_waits(&self) -> Result<bool, Stop> {
