@@ -8,6 +8,10 @@ NESTOR_CACHE=${NESTOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nestor}
 LOGS=$ROOT/.cache/log
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 
+# A checkout that is built once, as in CI, gains nothing from what rustc keeps
+# for the next build: gigabytes, and about a tenth of the time.
+[ -n "${CI:-}" ] && export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }
 die() {

@@ -22,7 +22,8 @@ pub(crate) struct ChildSetup {
 
 /// Makes the command start in a process group of its own, that dies with the
 /// thread which starts it, cannot gain privileges, inherits no descriptor
-/// beyond its standard streams, and has the limits of `setup`.
+/// beyond its standard streams, hears signals that the host ignores, and has
+/// the limits of `setup`.
 pub(crate) fn set_up(command: &mut Command, setup: ChildSetup) {
     command.process_group(0);
     let parent = std::process::id();
@@ -38,6 +39,13 @@ pub(crate) fn set_up(command: &mut Command, setup: ChildSetup) {
             check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
             check(libc::fchdir(setup.directory.as_raw_fd()))?;
             libc::umask(0o077);
+            // Being ignored is inherited, as under nohup or in the background
+            // of a script; a tool is asked to end by these.
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+                if libc::signal(signal, libc::SIG_DFL) == libc::SIG_ERR {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
             check(libc::close_range(
                 3,
                 libc::c_uint::MAX,

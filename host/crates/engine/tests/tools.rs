@@ -270,6 +270,20 @@ async fn a_tool_ends_with_its_call_and_may_say_farewell() {
     assert!(gone(&fixture, "dropped").await);
 }
 
+#[test]
+fn a_tool_hears_an_interrupt_that_the_host_ignores() {
+    // As a host that a script started in its background.
+    let ignoring = std::process::Command::new("/bin/sh")
+        .args(["-c", "trap '' INT; exec \"$0\" --exact \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg("a_tool_ends_with_its_call_and_may_say_farewell")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ignoring.stdout);
+    assert!(ignoring.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn output_floods_and_long_lines() {
     let fixture = host().await;
