@@ -9,7 +9,7 @@ LOGS=$ROOT/.cache/log
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 
 # A checkout that is built once, as in CI, gains nothing from what rustc keeps
-# for the next build: gigabytes, and about a tenth of the time.
+# for the next build, which is gigabytes.
 [ -n "${CI:-}" ] && export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 
 say() { printf '%s\n' "$*"; }
