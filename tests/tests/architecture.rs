@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nestor-engine", &["nestor-core"]),
     ("nestor-catalog", &["nestor-core"]),
     ("nestor-gitops", &["nestor-core"]),
+    ("nestor-webhook", &["nestor-core"]),
     ("nestor-orchestrator", &["nestor-core"]),
     ("nestor-api", &["nestor-core", "nestor-orchestrator"]),
     (
@@ -41,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "nestor-gitops",
             "nestor-orchestrator",
             "nestor-store",
+            "nestor-webhook",
         ],
     ),
     (TESTKIT, &["nestor-core"]),

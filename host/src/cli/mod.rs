@@ -16,7 +16,9 @@ mod out;
 mod part;
 mod plan;
 mod render;
+mod report;
 mod watch;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -77,6 +79,8 @@ enum Command {
     Impact(impact::ImpactArgs),
     /// Show whether a deployment still is as it was applied, or look now
     Drift(drift::DriftArgs),
+    /// Show what a run did: attempts, waits, times and reasons
+    Report(report::ReportArgs),
     /// Destroy a deployment, or stop and unwind it while it is under way
     Delete(actions::DeleteArgs),
     /// Approve the plan that waits; `cancel` refuses it
@@ -90,6 +94,9 @@ enum Command {
     /// The engines of the server
     #[command(subcommand)]
     Engines(engines::EnginesCommand),
+    /// Who is told of what
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// The config of a server
     #[command(subcommand)]
     Config(configcheck::ConfigCommand),
@@ -199,11 +206,13 @@ impl Command {
             Self::Graph(args) => args.format(),
             Self::Impact(args) => args.format(),
             Self::Drift(args) => args.format(),
+            Self::Report(args) => args.format(),
             Self::Delete(args) => args.action.format(),
             Self::Approve(args) => args.action.format(),
             Self::Retry(args) | Self::Cancel(args) => args.format(),
             Self::Rollback(args) => args.action.format(),
             Self::Engines(command) => command.format(),
+            Self::Webhooks(command) => command.format(),
             Self::Render(args) => args.format(),
             Self::Serve(_) | Self::Config(_) | Self::Completions { .. } => Format::Table,
         }
@@ -242,12 +251,14 @@ async fn remote(command: Command, client: &Client, out: &Out) -> Result<Code, Fa
         Command::Graph(args) => graph::run(&args, client, out).await,
         Command::Impact(args) => impact::run(&args, client, out).await,
         Command::Drift(args) => drift::run(&args, client, out).await,
+        Command::Report(args) => report::run(&args, client, out).await,
         Command::Delete(args) => actions::delete(&args, client, out).await,
         Command::Approve(args) => approve::run(&args, client, out).await,
         Command::Retry(args) => actions::retry(&args, client, out).await,
         Command::Cancel(args) => actions::cancel(&args, client, out).await,
         Command::Rollback(args) => actions::rollback(&args, client, out).await,
         Command::Engines(command) => engines::run(&command, client, out).await,
+        Command::Webhooks(command) => webhooks::run(&command, client, out).await,
         Command::Serve(_)
         | Command::Config(_)
         | Command::Render(_)
@@ -301,6 +312,11 @@ mod tests {
             "engines get helm -o json",
             "engines load a.wasm --manifest engine.toml --name note",
             "engines delete note",
+            "report a --run 3 -o junit",
+            "webhooks list",
+            "webhooks put a --url https://x.example/ --secret-file s --type deployment.ready --type resource.*",
+            "webhooks dead-letters a --limit 10 -o json",
+            "webhooks redeliver a web/1 web/2",
             "config check",
             "config check nestor.yaml",
             "completions bash",
@@ -335,6 +351,8 @@ mod tests {
             "rollback a --to x",
             "engines",
             "engines load",
+            "webhooks put a",
+            "webhooks put a --url u --previous-secret-file s",
             "watch",
             "serve --log ,,=",
         ] {

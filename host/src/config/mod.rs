@@ -5,6 +5,7 @@ mod environments;
 mod expand;
 mod model;
 mod read;
+mod webhooks;
 
 use std::path::Path;
 
@@ -88,7 +89,7 @@ mod tests {
                 nestor.yaml:5: engines.terraform.workspace_prefix: needs the environment variable NOPE, which is not set; set it, or write ${NOPE:-default}
                 nestor.yaml:6: engines.terraform.timeout: the engine terraform has no timeout in this version; give the deployment or the resource a `policy.timeout`
                 nestor.yaml:7: engines.Helm: engine "Helm" contains 'H'; only lower-case letters, digits and '-' are allowed
-                nestor.yaml:9: there is no key "catalogue" here; did you mean "catalog"? (known: engines, catalog, gitops, store, server, auth, telemetry, environments)
+                nestor.yaml:9: there is no key "catalogue" here; did you mean "catalog"? (known: engines, catalog, gitops, store, server, auth, telemetry, environments, webhooks)
             "#]],
         );
         check(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nestor_core::environment::Environments;
 use nestor_core::grant::Capabilities;
 use nestor_core::ids::EngineId;
+use nestor_webhook::Allowed;
 use serde_json::Value;
 
 /// What `nestor serve` runs with.
@@ -20,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) telemetry: TelemetryConfig,
     pub(crate) environments: Environments,
+    /// Private addresses that webhooks may go to.
+    pub(crate) webhooks: Allowed,
 }
 
 /// An engine's part.
@@ -156,6 +159,7 @@ impl Default for Config {
                 format: LogFormat::Text,
             },
             environments: Environments::default(),
+            webhooks: Allowed::default(),
         }
     }
 }

@@ -17,6 +17,9 @@ use super::model::{
     CatalogConfig, Config, EngineConfig, GitopsConfig, LogFormat, RepositoryConfig, ServerConfig,
     StoreConfig, TelemetryConfig,
 };
+#[cfg(test)]
+use super::webhooks::WEBHOOKS;
+use super::webhooks::webhooks;
 
 const TOP: &[&str] = &[
     "engines",
@@ -27,6 +30,7 @@ const TOP: &[&str] = &[
     "auth",
     "telemetry",
     "environments",
+    "webhooks",
 ];
 const ENGINE: &[&str] = &[
     "enabled",
@@ -73,6 +77,7 @@ pub(super) const ALL_KEYS: &[&[&str]] = &[
     TELEMETRY,
     ENVIRONMENT,
     DRIFT,
+    WEBHOOKS,
 ];
 /// Known, and refused in this version or by the engines that it carries.
 #[cfg(test)]
@@ -127,6 +132,9 @@ pub(super) fn config(document: &Node, folder: &Path, problems: &mut Problems) ->
     }
     if let Some(entry) = root.get("environments") {
         config.environments = environments(&entry.value, problems);
+    }
+    if let Some(entry) = root.get("webhooks") {
+        config.webhooks = webhooks(&entry.value, problems);
     }
     if let Some(entry) = root.get("auth")
         && let Some(section) = Section::new(&entry.value, "auth", &["enabled"], problems)

@@ -19,6 +19,7 @@ use nestor_core::ports::{Catalog, CatalogError, Store};
 use nestor_core::spec::CatalogRef;
 use nestor_orchestrator::{Orchestrator, RealSurroundings};
 use nestor_store::{MemoryStore, SledOptions, SledStore};
+use nestor_webhook::HttpNotifier;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -115,6 +116,7 @@ async fn serve(config: Config, begun: Instant) -> Result<Code, Failure> {
         engines: Arc::clone(&engines) as Arc<dyn nestor_core::ports::Engines>,
         catalog: Arc::clone(&catalog),
         delivery,
+        notifier: Arc::new(HttpNotifier::new(config.webhooks.clone())),
         surroundings: Arc::new(RealSurroundings),
         limits,
         environments: config.environments.clone(),
@@ -131,6 +133,7 @@ async fn serve(config: Config, begun: Instant) -> Result<Code, Failure> {
     api_limits.streams = config.server.max_streams.unwrap_or(api_limits.streams);
     let api = Api::new(nestor_api::Parts {
         service: Arc::new(orchestrator.clone()),
+        webhooks: Arc::new(orchestrator.clone()),
         engines: Arc::clone(&engines) as Arc<dyn nestor_api::EngineAdmin>,
         catalog,
         metrics: metrics.clone(),

@@ -21,6 +21,7 @@ mod events;
 mod form;
 mod model;
 mod sse;
+mod webhook;
 
 pub use client::{Client, Filter, Part, Reply};
 pub use error::{ClientError, Problem, Violation};
@@ -30,4 +31,8 @@ pub use model::{
     Deployment, DeploymentPage, DeploymentStatus, DeploymentSummary, Drift, Engine, EngineList,
     Event, Graph, GraphEdge, GraphNode, Impact, OutputDeclaration, Plan, PlannedChange, Resource,
     ResourceDrift, ResourceStatus, Revision, Touched,
+};
+pub use webhook::{
+    DeadLetter, DeadLetters, Redelivered, Webhook, WebhookFailure, WebhookFilter, WebhookTest,
+    Webhooks,
 };

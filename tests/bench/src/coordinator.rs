@@ -160,6 +160,7 @@ pub(crate) async fn start(
         engines,
         catalog: Arc::new(catalog),
         delivery: Arc::new(MemoryDelivery::new()),
+        notifier: Arc::new(nestor_core::ports::NoNotifier),
         surroundings: Arc::new(RealSurroundings),
         limits,
         environments: Environments::default(),

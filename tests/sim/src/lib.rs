@@ -10,6 +10,7 @@
 //! | [`clock`] | time: it jumps when nothing else can happen |
 //! | [`store`] | the disk: a commit is whole or not at all; the host may die before or after one |
 //! | [`engines`] | engines and the world they change: slow, failing, forgetful |
+//! | [`receivers`] | who subscribed: out of reach, refusing, slow |
 //! | [`scenario`] | the people: posts, updates, cancels, deletes, retries; one host, or two workers on one disk |
 //! | [`exhaustive`] | the same with a death at every commit and effect, one after another |
 //! | [`turns`] | composers who want more than the host can do at once |
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod dice;
 pub mod engines;
 pub mod exhaustive;
+pub mod receivers;
 pub mod scenario;
 pub mod store;
 pub mod trace;
@@ -51,6 +53,10 @@ pub enum Invariant {
     HigherPriorityFirst,
     /// However much of a higher priority comes, the lower has its turn.
     NobodyStarves,
+    /// Every durable event is told to who subscribed, or is a dead letter.
+    NothingUntold,
+    /// Events are told in their order.
+    ToldInOrder,
 }
 
 /// A breach of an invariant.

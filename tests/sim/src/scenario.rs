@@ -21,6 +21,7 @@ use crate::check;
 use crate::clock::{START, SimClock};
 use crate::dice::Dice;
 use crate::engines::{SimEngines, Weather, World};
+use crate::receivers::{self, Receivers, SimNotifier};
 use crate::store::{Boundaries, Crash, Disk, Fate, SimStore};
 use crate::trace::Trace;
 
@@ -214,9 +215,42 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         options.weather,
     );
     let world = Arc::new(world);
+    // Drawn only where it was not fixed before, so that old seeds stay what they were.
+    let subscribed = options.habits == Habits::Mixed && dice.once_in(3);
+    let receivers = Arc::new(Receivers::new(
+        subscribed.then(|| Dice::new(dice.roll())),
+        clock.clone(),
+        Arc::clone(&trace),
+    ));
     let hosts: Hosts = Arc::new(Mutex::new(vec![None; options.workers]));
     let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
     let mut people = Vec::new();
+    if subscribed {
+        let (hosts, receivers) = (Arc::clone(&hosts), Arc::clone(&receivers));
+        let clock = clock.clone();
+        people.push(tokio::spawn(async move {
+            while !receivers.subscribed() {
+                let up = lock(&hosts)
+                    .iter()
+                    .flatten()
+                    .find(|h| !h.store.dead())
+                    .cloned();
+                if let Some(host) = up {
+                    tokio::select! {
+                        made = receivers::subscribe(&host.orchestrator) => {
+                            if made {
+                                receivers.told_that_it_is_made();
+                            }
+                        }
+                        // A dead host answers nobody.
+                        () = clock.sleep(1_000) => {}
+                    }
+                } else {
+                    clock.sleep(100).await;
+                }
+            }
+        }));
+    }
     for number in 0..options.deployments {
         let person = Person {
             id: format!("d{number}"),
@@ -301,7 +335,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
                     calls: options.calls,
                     ..Limits::default()
                 };
-                let started = start(Arc::new(store), looks, &world, &clock, limits).await;
+                let started =
+                    start(Arc::new(store), looks, &world, &clock, &receivers, limits).await;
                 deaths += u32::from(started.is_none());
                 lock(&hosts)[place] = started.map(Arc::new);
             }
@@ -318,6 +353,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
             &acknowledged,
             put_right,
         ));
+        violations.extend(receivers.violations(&disk.documents()));
         violations
     };
     Report {
@@ -337,6 +373,7 @@ pub(crate) async fn start(
     looks: Option<DriftPolicy>,
     world: &Arc<World>,
     clock: &SimClock,
+    receivers: &Arc<Receivers>,
     limits: Limits,
 ) -> Option<Host> {
     let policy = EnvironmentPolicy {
@@ -348,6 +385,7 @@ pub(crate) async fn start(
         engines: Arc::new(SimEngines::new(Arc::clone(world), store.clone())),
         catalog: Arc::new(OneDefinition),
         delivery: Arc::new(NoDelivery),
+        notifier: Arc::new(SimNotifier::new(Arc::clone(receivers), store.clone())),
         surroundings: Arc::new(clock.clone()),
         limits,
         environments: [(EnvironmentName::new("sim").expect("a name"), policy)]

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::clock::SimClock;
 use crate::dice::Dice;
 use crate::engines::{Weather, World};
+use crate::receivers::Receivers;
 use crate::scenario::start;
 use crate::store::{Boundaries, Disk, Fate, SimStore};
 use crate::trace::Trace;
@@ -57,7 +58,12 @@ async fn simulate(seed: u64) -> Vec<Violation> {
         hangs: 0,
         twice: 0,
     };
-    let world = World::new(Dice::new(dice.roll()), clock.clone(), trace, fair);
+    let world = World::new(
+        Dice::new(dice.roll()),
+        clock.clone(),
+        Arc::clone(&trace),
+        fair,
+    );
     let world = Arc::new(world);
     let store = SimStore::new(
         Arc::new(disk),
@@ -71,7 +77,9 @@ async fn simulate(seed: u64) -> Vec<Violation> {
         calls: 1,
         ..Limits::default()
     };
-    let host = start(Arc::new(store), None, &world, &clock, one_at_a_time).await;
+    let nobody = Arc::new(Receivers::new(None, clock.clone(), Arc::clone(&trace)));
+    let store = Arc::new(store);
+    let host = start(store, None, &world, &clock, &nobody, one_at_a_time).await;
     let host = host.expect("nobody dies here").orchestrator;
     let accepted: Accepted = Arc::default();
     let flood = flood(

@@ -11,7 +11,7 @@ use nestor_core::engine::Features;
 use nestor_core::environment::Environments;
 use nestor_core::execution::Jitter;
 use nestor_core::ids::Timestamp;
-use nestor_core::ports::EngineStatus;
+use nestor_core::ports::{EngineStatus, NoNotifier};
 use nestor_core::spec::DeliveryMode;
 use nestor_orchestrator::service::RequestMeta;
 use nestor_orchestrator::view::DeploymentView;
@@ -140,6 +140,7 @@ impl<'a> World<'a> {
                 inner: self.delivery.clone(),
                 script: self.script.clone(),
             }),
+            notifier: Arc::new(NoNotifier),
             surroundings: Arc::new(self.clock.clone()),
             limits: Limits::default(),
             environments: Environments::default(),

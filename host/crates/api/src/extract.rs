@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use nestor_core::ids::{DefinitionName, DeploymentId, EngineId};
+use nestor_core::ids::{DefinitionName, DeploymentId, EngineId, WebhookName};
 use nestor_core::text::{did_you_mean, listed, shortened};
 use nestor_orchestrator::service::RequestMeta;
 use tokio::sync::OwnedSemaphorePermit;
@@ -33,7 +33,7 @@ macro_rules! path_names {
         }
     )*};
 }
-path_names!(DeploymentId, EngineId, DefinitionName);
+path_names!(DeploymentId, EngineId, DefinitionName, WebhookName);
 
 async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
     Path::<String>::from_request_parts(parts, state)

@@ -2,14 +2,19 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use nestor_core::ids::WebhookName;
 use nestor_orchestrator::Orchestrator;
+use nestor_orchestrator::report::ReportView;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
     Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, ImpactView,
     PlanView, RevisionView,
 };
+use nestor_orchestrator::webhooks::{
+    DeadLetterPage, Redelivered, WebhookList, WebhookRejection, WebhookTest, WebhookView,
+};
 
-use crate::service::Service;
+use crate::service::{Service, WebhookAdmin};
 
 #[async_trait]
 impl Service for Orchestrator {
@@ -67,6 +72,9 @@ impl Service for Orchestrator {
     async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection> {
         Orchestrator::impact(self, id, resource).await
     }
+    async fn report(&self, id: &str, run: Option<u64>) -> Result<ReportView, Rejection> {
+        Orchestrator::report(self, id, run).await
+    }
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {
         Orchestrator::graph(self, id).await
     }
@@ -91,5 +99,43 @@ impl Service for Orchestrator {
     }
     fn ready(&self) -> Result<(), String> {
         Orchestrator::ready(self)
+    }
+}
+
+#[async_trait]
+impl WebhookAdmin for Orchestrator {
+    fn list(&self) -> WebhookList {
+        Orchestrator::webhooks(self)
+    }
+    fn get(&self, name: &WebhookName) -> Result<WebhookView, WebhookRejection> {
+        Orchestrator::webhook(self, name)
+    }
+    async fn put(
+        &self,
+        name: &WebhookName,
+        body: &[u8],
+    ) -> Result<(WebhookView, bool), WebhookRejection> {
+        Orchestrator::put_webhook(self, name, body).await
+    }
+    async fn delete(&self, name: &WebhookName) -> Result<(), WebhookRejection> {
+        Orchestrator::delete_webhook(self, name).await
+    }
+    async fn test(&self, name: &WebhookName) -> Result<WebhookTest, WebhookRejection> {
+        Orchestrator::test_webhook(self, name).await
+    }
+    async fn dead_letters(
+        &self,
+        name: &WebhookName,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<DeadLetterPage, WebhookRejection> {
+        Orchestrator::dead_letters(self, name, cursor, limit).await
+    }
+    async fn redeliver(
+        &self,
+        name: &WebhookName,
+        ids: Option<&[String]>,
+    ) -> Result<Redelivered, WebhookRejection> {
+        Orchestrator::redeliver(self, name, ids).await
     }
 }

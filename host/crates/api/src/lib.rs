@@ -31,12 +31,13 @@ pub use pages::page as error_page;
 pub use problem::{Problem, ProblemCode, ProblemView, ViolationView};
 pub use request::{
     ApproveRequest, DeliveryRequest, DependencyRequest, DeploymentRequest, DriftRequest,
-    EngineUploadForm, OnFailureRequest, PolicyRequest, ResourceRequest, RollbackRequest,
+    EngineUploadForm, OnFailureRequest, PolicyRequest, RedeliverRequest, ResourceRequest,
+    RollbackRequest, WebhookFilterRequest, WebhookRequest,
 };
 pub use router::router;
 pub use routes::events::END as END_EVENT;
 pub use server::serve;
-pub use service::{EngineAdmin, EngineRejection, EngineUpload, Put, Service};
+pub use service::{EngineAdmin, EngineRejection, EngineUpload, Put, Service, WebhookAdmin};
 pub use state::{Api, Parts};
 pub use view::{
     DefinitionList, DefinitionSummary, DefinitionVersions, DefinitionView, EngineList,

@@ -46,6 +46,10 @@ pub const MAX_COMPONENT_BYTES: usize = 128 << 20;
 pub const MAX_MANIFEST_BYTES: usize = 64 << 10;
 /// The body of an action is one small object.
 pub const MAX_ACTION_BYTES: usize = 4 << 10;
+/// A subscription is an address, two secrets and a few words.
+pub const MAX_WEBHOOK_BYTES: usize = 16 << 10;
+/// Dead letters of a page: each carries its event.
+pub const MAX_LETTERS: usize = 100;
 /// Bodies held in memory at once, of all requests: parsing takes a multiple of
 /// this, and a host should live in a few hundred megabytes.
 pub const BODY_BUDGET: usize = 256 << 20;

@@ -15,6 +15,7 @@ use utoipa::OpenApi;
     tags(
         (name = "deployments", description = "What teams ask for"),
         (name = "plans", description = "What would change"),
+        (name = "webhooks", description = "Who is told of what"),
         (name = "engines", description = "The WebAssembly components that do the work"),
         (name = "catalog", description = "What can be deployed"),
         (name = "host", description = "Probes, metrics and documentation"),

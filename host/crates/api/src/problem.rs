@@ -6,6 +6,7 @@ use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use nestor_core::violation::Violation;
 use nestor_orchestrator::service::Rejection;
+use nestor_orchestrator::webhooks::WebhookRejection;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,6 +48,10 @@ codes! {
     DeploymentNotFound = "deployment-not-found", NOT_FOUND, "There is no such deployment";
     /// No such engine.
     EngineNotFound = "engine-not-found", NOT_FOUND, "There is no such engine";
+    /// The deployment has no run of that number.
+    RunNotFound = "run-not-found", NOT_FOUND, "There is no such run";
+    /// No such webhook.
+    WebhookNotFound = "webhook-not-found", NOT_FOUND, "There is no such webhook";
     /// No such definition.
     DefinitionNotFound = "definition-not-found", NOT_FOUND, "The catalog has no such definition";
     /// The path is there, the method is not.
@@ -251,6 +256,7 @@ impl From<Rejection> for Problem {
         match rejection {
             Rejection::Invalid(violations) => invalid(violations),
             Rejection::NotFound(_) => Self::new(ProblemCode::DeploymentNotFound, detail),
+            Rejection::NoRun(_) => Self::new(ProblemCode::RunNotFound, detail),
             Rejection::Conflict(_) => Self::new(ProblemCode::StateConflict, detail),
             Rejection::PlanMoved(_) => Self::new(ProblemCode::PlanMoved, detail),
             Rejection::IdempotencyMismatch => Self::new(
@@ -279,6 +285,24 @@ fn invalid(violations: Vec<Violation>) -> Problem {
         many => format!("{} things are wrong; see violations", many.len()),
     };
     Problem::new(code, detail).violations(violations.into_iter().map(Into::into).collect())
+}
+
+impl From<WebhookRejection> for Problem {
+    fn from(rejection: WebhookRejection) -> Self {
+        let detail = rejection.to_string();
+        match rejection {
+            WebhookRejection::NotFound(_) => Self::new(ProblemCode::WebhookNotFound, detail),
+            WebhookRejection::Invalid(violations) => {
+                let mut problem = invalid(violations);
+                if problem.code == ProblemCode::InvalidDeployment {
+                    problem.code = ProblemCode::InvalidRequest;
+                }
+                problem
+            }
+            WebhookRejection::Conflict(_) => Self::new(ProblemCode::StateConflict, detail),
+            WebhookRejection::Internal => Self::internal(),
+        }
+    }
 }
 
 impl From<EngineRejection> for Problem {

@@ -196,3 +196,48 @@ pub struct EngineUploadForm {
     /// Its `engine.toml`; none: it gets no capability.
     pub manifest: Option<String>,
 }
+
+/// A webhook subscription.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({
+    "url": "https://hooks.example.com/nestor", "secret": "whsec_…",
+    "filter": {"environment": "production", "types": ["deployment.ready", "deployment.failed", "resource.*"]}
+}))]
+pub struct WebhookRequest {
+    /// Where events are posted to, as CloudEvents.
+    #[schema(max_length = 2048)]
+    pub url: String,
+    /// `whsec_` and 24 to 64 random bytes in base64; messages are signed with
+    /// it. Never shown again. Absent on a change: those that it has stay.
+    #[schema(write_only)]
+    pub secret: Option<String>,
+    /// Signs as well, until receivers have changed to the new one.
+    #[schema(write_only)]
+    pub previous_secret: Option<String>,
+    /// Which events; every event of deployments when absent.
+    pub filter: Option<WebhookFilterRequest>,
+    /// Whether a private address is meant; only as far as the host's config allows.
+    pub allow_private: Option<bool>,
+}
+
+/// Which events a webhook is told; what is absent does not restrict.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct WebhookFilterRequest {
+    /// Only of this composer.
+    pub composer: Option<String>,
+    /// Only in this environment.
+    pub environment: Option<String>,
+    /// Only of this deployment.
+    pub deployment: Option<String>,
+    /// Any of these: `deployment.ready`, `deployment.*`, `resource.*`, `*`.
+    #[schema(min_items = 1, max_items = 50)]
+    pub types: Option<Vec<String>>,
+}
+
+/// Which dead letters to send again.
+#[derive(Debug, Clone, ToSchema)]
+pub struct RedeliverRequest {
+    /// Ids of events; absent: all.
+    pub ids: Option<Vec<String>>,
+}

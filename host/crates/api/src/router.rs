@@ -9,7 +9,9 @@ use utoipa_axum::routes;
 use crate::frame::frame;
 use crate::openapi::Description;
 use crate::problem::{Problem, ProblemCode};
-use crate::routes::{actions, approval, catalog, deployments, drift, engines, events, host};
+use crate::routes::{
+    actions, approval, catalog, deployments, drift, engines, events, host, report, webhooks,
+};
 use crate::state::Api;
 
 /// The whole API as a service.
@@ -30,6 +32,7 @@ pub(crate) fn described() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::graph))
         .routes(routes!(deployments::impact))
         .routes(routes!(drift::get, drift::check))
+        .routes(routes!(report::report))
         .routes(routes!(events::events))
         .routes(routes!(actions::cancel))
         .routes(routes!(actions::retry))
@@ -37,6 +40,11 @@ pub(crate) fn described() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::plan))
         .routes(routes!(deployments::plan_known, approval::waiting_plan))
         .routes(routes!(approval::approve))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::get, webhooks::put, webhooks::delete))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::dead_letters))
+        .routes(routes!(webhooks::redeliver))
         .routes(routes!(engines::list))
         .routes(routes!(engines::get, engines::put, engines::delete))
         .routes(routes!(catalog::list))

@@ -5,11 +5,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use nestor_core::ids::EngineId;
+use nestor_core::ids::{EngineId, WebhookName};
+use nestor_orchestrator::report::ReportView;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
     Accepted, DeploymentPage, DeploymentView, DriftView, EventView, GraphView, ImpactView,
     PlanView, RevisionView,
+};
+use nestor_orchestrator::webhooks::{
+    DeadLetterPage, Redelivered, WebhookList, WebhookRejection, WebhookTest, WebhookView,
 };
 
 use crate::problem::ViolationView;
@@ -60,6 +64,8 @@ pub trait Service: Send + Sync {
     async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection>;
     /// What a change of a resource, or the deletion of all, would touch.
     async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection>;
+    /// What a run did, or does; without a number, of the last.
+    async fn report(&self, id: &str, run: Option<u64>) -> Result<ReportView, Rejection>;
     /// The dependency graph of the current revision.
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection>;
     /// Looks for drift as soon as the deployment rests and there is room; with
@@ -82,6 +88,39 @@ pub trait Service: Send + Sync {
     ) -> Result<BoxStream<'static, EventView>, Rejection>;
     /// Whether requests can be taken; else why not, in words for an operator.
     fn ready(&self) -> Result<(), String>;
+}
+
+/// Webhooks, as the orchestrator offers them. Every write is durable when it
+/// answers `Ok`.
+#[async_trait]
+pub trait WebhookAdmin: Send + Sync {
+    /// Every subscription, in order of name.
+    fn list(&self) -> WebhookList;
+    /// One subscription.
+    fn get(&self, name: &WebhookName) -> Result<WebhookView, WebhookRejection>;
+    /// Makes one, or changes it; true when it is new.
+    async fn put(
+        &self,
+        name: &WebhookName,
+        body: &[u8],
+    ) -> Result<(WebhookView, bool), WebhookRejection>;
+    /// Takes one away, with what waits for it.
+    async fn delete(&self, name: &WebhookName) -> Result<(), WebhookRejection>;
+    /// Posts a test message and answers what came of it.
+    async fn test(&self, name: &WebhookName) -> Result<WebhookTest, WebhookRejection>;
+    /// A page of dead letters, oldest first.
+    async fn dead_letters(
+        &self,
+        name: &WebhookName,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<DeadLetterPage, WebhookRejection>;
+    /// Sends dead letters again: those with these ids, or all.
+    async fn redeliver(
+        &self,
+        name: &WebhookName,
+        ids: Option<&[String]>,
+    ) -> Result<Redelivered, WebhookRejection>;
 }
 
 /// The loaded engines, as the engine host offers them.

@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 use crate::limits::{BODY_BUDGET, Limits};
 use crate::metrics::MetricsHandle;
 use crate::problem::Problem;
-use crate::service::{EngineAdmin, Service};
+use crate::service::{EngineAdmin, Service, WebhookAdmin};
 
 /// What an API is made of.
 pub struct Parts {
     /// Deployments.
     pub service: Arc<dyn Service>,
+    /// Webhooks.
+    pub webhooks: Arc<dyn WebhookAdmin>,
     /// Engines.
     pub engines: Arc<dyn EngineAdmin>,
     /// Definitions.
@@ -59,6 +61,10 @@ impl Api {
 
     pub(crate) fn service(&self) -> &Arc<dyn Service> {
         &self.0.parts.service
+    }
+
+    pub(crate) fn webhooks(&self) -> &Arc<dyn WebhookAdmin> {
+        &self.0.parts.webhooks
     }
 
     pub(crate) fn engines(&self) -> &Arc<dyn EngineAdmin> {

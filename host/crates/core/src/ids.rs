@@ -172,6 +172,10 @@ name!(
     DefinitionName, "catalog name", check_label, MAX_LABEL
 );
 name!(
+    /// A webhook subscription's name.
+    WebhookName, "webhook", check_label, MAX_LABEL
+);
+name!(
     /// An output's name, as the definition declares it.
     OutputName, "output", check_output, MAX_OUTPUT_NAME
 );

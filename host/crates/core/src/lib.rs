@@ -18,6 +18,8 @@
 //! | [`grant`] | what an engine may do |
 //! | [`engine`] | the words of the engine contract |
 //! | [`queue`] | who goes next when not everything can |
+//! | [`webhook`] | who hears of what, and when again |
+//! | [`address`] | which addresses are whose |
 //! | [`ports`] | what the core needs from the outside |
 //! | [`text`], [`units`] | how messages, durations and sizes are written |
 
@@ -26,6 +28,7 @@
     allow(clippy::disallowed_methods, reason = "tests measure how long it takes")
 )]
 
+pub mod address;
 pub mod definition;
 pub mod engine;
 pub mod environment;
@@ -43,3 +46,4 @@ pub mod spec;
 pub mod text;
 pub mod units;
 pub mod violation;
+pub mod webhook;

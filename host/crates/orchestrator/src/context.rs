@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use nestor_core::environment::Environments;
 use nestor_core::ids::{DeploymentId, EngineId, Timestamp};
-use nestor_core::ports::{Bytes, Catalog, Delivery, Engines, Store, StoreError};
+use nestor_core::ports::{Bytes, Catalog, Delivery, Engines, Notifier, Store, StoreError};
 
 use crate::alarms::Alarms;
 use crate::drift::Looking;
@@ -19,6 +19,7 @@ use crate::scheduler::Scheduler;
 use crate::slots::{self, Slots};
 use crate::surroundings::Surroundings;
 use crate::view::EventView;
+use crate::webhooks::Hooks;
 use crate::worker::Worker;
 
 /// Live events that a slow listener may lag behind before it reads the durable
@@ -79,6 +80,7 @@ pub(crate) struct Context {
     pub(crate) worker: Worker,
     pub(crate) alarms: Alarms,
     pub(crate) looking: Looking,
+    pub(crate) hooks: Hooks,
     pub(crate) events: broadcast::Sender<Arc<(DeploymentId, EventView)>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -94,6 +96,8 @@ pub struct Parts {
     pub catalog: Arc<dyn Catalog>,
     /// Where manifests go.
     pub delivery: Arc<dyn Delivery>,
+    /// Who posts to receivers outside.
+    pub notifier: Arc<dyn Notifier>,
     /// Time and chance.
     pub surroundings: Arc<dyn Surroundings>,
     /// How much at once.
@@ -109,6 +113,7 @@ impl Context {
             engines,
             catalog,
             delivery,
+            notifier,
             surroundings,
             limits,
             environments,
@@ -129,6 +134,7 @@ impl Context {
             worker,
             alarms: Alarms::default(),
             looking: Looking::default(),
+            hooks: Hooks::new(notifier),
             events: broadcast::Sender::new(LIVE_EVENTS),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -141,6 +147,9 @@ impl Context {
 
     /// Tells whoever listens; nobody listening is fine.
     pub(crate) fn publish(&self, id: &DeploymentId, event: EventView) {
+        if event.id.is_some() {
+            self.hooks.ring();
+        }
         let _ = self.events.send(Arc::new((id.clone(), event)));
     }
 

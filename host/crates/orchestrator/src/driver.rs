@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Deployed, Outcome};
-use nestor_core::ids::{DeploymentId, ResourceName, Timestamp};
+use nestor_core::ids::{DeploymentId, Timestamp};
 use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
 
 use crate::context::Context;
@@ -18,9 +18,9 @@ use crate::records::{
 };
 use crate::run_loop::{Driven, RunLoop};
 use crate::scheduler::{Handle, Left};
-use crate::surroundings::rfc3339;
 use crate::validate;
 use crate::view::{DeploymentStatus, EventView, Phase};
+use crate::webhooks::Subject;
 use crate::worker::{Lease, NotTaken};
 
 /// After the store failed, before another try. A store that fails once mostly
@@ -89,6 +89,8 @@ pub(crate) struct Driver {
     pub(crate) id: DeploymentId,
     pub(crate) handle: Handle,
     pub(crate) lease: Lease,
+    /// Whose it is, for those who want to hear of it.
+    pub(crate) subject: Subject,
     pub(crate) status: StatusRecord,
 }
 
@@ -108,11 +110,18 @@ impl Driver {
         let Some(status) = context.read::<StatusRecord>(&key::status(&id)).await? else {
             return Ok(Left::Idle);
         };
+        let Some(record) = context
+            .read::<DeploymentRecord>(&key::deployment(&id))
+            .await?
+        else {
+            return Ok(Left::Idle);
+        };
         let mut driver = Self {
             context,
             id,
             handle,
             lease,
+            subject: Subject::of(&record),
             status,
         };
         if driver.status.active
@@ -134,6 +143,8 @@ impl Driver {
                 return Ok(Left::Idle);
             };
             driver.let_go(&record).await?;
+            // Another revision may be in another environment.
+            driver.subject = Subject::of(&record);
             let Some(request) = next_request(&driver.status, &record.inbox) else {
                 let mut batch = Batch::new();
                 batch
@@ -256,7 +267,9 @@ impl Driver {
                 number,
                 None,
             );
+            let event = self.status_event(&mut batch, number, format!("revision {number} begins"));
             self.commit(batch).await?;
+            self.context.publish(&self.id, event);
         }
         let verdict = tokio::select! {
             verdict = validate::all(&self.context, &self.id, &intent) => verdict,
@@ -341,9 +354,17 @@ impl Driver {
         if let Some(event) = &expired {
             self.record_event(&mut batch, event.clone());
         }
+        let news = status != self.status.status;
         self.set_status(&mut batch, status, phase, revision.revision, None);
+        let event = news.then(|| {
+            self.status_event(
+                &mut batch,
+                revision.revision,
+                format!("run {number} begins"),
+            )
+        });
         self.commit_taking(batch, request).await?;
-        if let Some(event) = expired {
+        for event in expired.into_iter().chain(event) {
             self.context.publish(&self.id, event);
         }
         let run = RunLoop::fresh(self, record, revision, resources);
@@ -483,27 +504,6 @@ impl Driver {
         self.status.reason = reason;
         self.status.updated_at = self.context.now();
         batch.put(key::status(&self.id), encode(&self.status));
-    }
-
-    /// A durable event that has its number already.
-    pub(crate) fn event(
-        &mut self,
-        kind: &str,
-        revision: u64,
-        resource: Option<&ResourceName>,
-        message: String,
-    ) -> EventView {
-        self.status.events += 1;
-        EventView {
-            id: Some(self.status.events),
-            kind: kind.to_owned(),
-            at: rfc3339(self.context.now()),
-            revision,
-            resource: resource.map(ToString::to_string),
-            status: None,
-            message,
-            data: serde_json::Value::Null,
-        }
     }
 
     /// Lets another worker have the deployment.

@@ -82,10 +82,13 @@ pub(crate) async fn forget_revision(
 }
 
 impl Driver {
-    /// Writes a durable event; one that is long past goes.
+    /// Writes a durable event, and notes it for those who subscribed; one that
+    /// is long past goes.
     pub(crate) fn record_event(&self, batch: &mut Batch, event: EventView) {
         if let Some(number) = event.id {
             batch.put(key::event(&self.id, number), encode(&event));
+            let about = self.subject.about(&self.id);
+            self.context.hooks.note(&self.context, batch, about, &event);
             if let Some(old) = forgotten_event(number) {
                 batch.delete(key::event(&self.id, old));
             }

@@ -22,3 +22,7 @@ pub const DRIFT_CHECKS: &str = "nestor_drift_checks_total";
 pub const DRIFTED: &str = "nestor_drifted_resources_total";
 /// Attempts after the first, by `engine`.
 pub const RETRIES: &str = "nestor_operation_retries_total";
+/// Attempts to deliver an event to a webhook, by `webhook` and `outcome`.
+pub const WEBHOOK_ATTEMPTS: &str = "nestor_webhook_attempts_total";
+/// Events that a webhook was not told, by `webhook`.
+pub const WEBHOOK_DEAD: &str = "nestor_webhook_dead_letters_total";

@@ -13,6 +13,7 @@ use nestor_core::ports::StoreError;
 use crate::context::{Context, Parts};
 use crate::keep::PastRevision;
 use crate::records::{DeploymentRecord, Request, RevisionRecord, RunKind, StatusRecord, key};
+use crate::report::{NoReport, ReportView};
 use crate::scheduler::{Occupancy, keep_time};
 use crate::service::{Approving, ListFilter, Rejection, RequestMeta};
 use crate::submit::{ask, ask_and_put, internal};
@@ -22,7 +23,9 @@ use crate::view::{
     ImpactView, PlanView, RevisionView,
 };
 use crate::worker::Worker;
-use crate::{alarms, approve, drift, feed, impact, present, preview, recovery, submit};
+use crate::{
+    alarms, approve, drift, feed, impact, present, preview, recovery, report, submit, webhooks,
+};
 
 /// The largest page of a list.
 const MAX_PAGE: usize = 500;
@@ -34,7 +37,7 @@ const SWEEP: usize = 100_000;
 /// The orchestrator. A cheap handle; all of them are the same one.
 #[derive(Clone)]
 pub struct Orchestrator {
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
 }
 
 /// The store could not be read at start.
@@ -51,6 +54,8 @@ impl Orchestrator {
         let now = parts.surroundings.now();
         let worker = Worker::register(Arc::clone(&parts.store), now).await?;
         let context = Arc::new(Context::new(parts, worker));
+        // Before anything happens that they want to hear of.
+        webhooks::take_up(&context).await?;
         recovery::take_up(&context).await?;
         alarms::load(&context).await?;
         let tasks = &context.tasks;
@@ -400,6 +405,25 @@ impl Orchestrator {
             ));
         };
         self.submit(revision.body.as_bytes(), meta).await
+    }
+
+    /// What a run did, or does; without a number, of what is going on or went
+    /// on last.
+    ///
+    /// # Errors
+    /// [`Rejection::NoRun`] when there is no run of that number.
+    pub async fn report(&self, id: &str, run: Option<u64>) -> Result<ReportView, Rejection> {
+        let id = parse(id)?;
+        let found = report::report(&self.context, &id, run)
+            .await
+            .map_err(internal)?;
+        found.map_err(|why| match why {
+            NoReport::NoDeployment => not_found(&id),
+            NoReport::NoRun => Rejection::NoRun(match run {
+                Some(run) => format!("deployment {id} has no run {run}"),
+                None => format!("deployment {id} has no run yet"),
+            }),
+        })
     }
 
     /// Every revision, the latest first.

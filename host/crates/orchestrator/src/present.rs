@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use nestor_core::execution::{Event, Run, StepState, replay};
+use nestor_core::execution::{Run, StepState, replay};
 use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
@@ -14,8 +14,8 @@ use crate::drift;
 use crate::live::Live;
 use crate::ownership::BlockRecord;
 use crate::records::{
-    DeploymentRecord, GateRecord, Request, ResourceRecord, RevisionRecord, RunRecord, StatusRecord,
-    key,
+    DeploymentRecord, GateRecord, JournalEntry, Request, ResourceRecord, RevisionRecord, RunRecord,
+    StatusRecord, key,
 };
 use crate::status;
 use crate::surroundings::rfc3339;
@@ -23,6 +23,7 @@ use crate::view::{
     DeliveryView, DeploymentStatus, DeploymentSummary, DeploymentView, GraphEdge, GraphNode,
     GraphView, ResourceStatus, ResourceView,
 };
+use crate::why::why;
 
 /// What stands in the place of a sensitive value.
 pub(crate) const MASK: &str = "(sensitive)";
@@ -125,14 +126,15 @@ async fn last_run(
         return Ok(None);
     };
     let journal = context
-        .read_all::<Vec<Event>>(&key::journal(id, number))
+        .read_all::<JournalEntry>(&key::journal(id, number))
         .await?;
     let fresh = Run::new(std::sync::Arc::new(record.plan.clone()));
-    let run = replay(fresh, journal.iter().flat_map(|(_, events)| events)).map_err(|illegal| {
-        StoreError::Failed(format!(
-            "the journal of run {number} does not replay: {illegal}"
-        ))
-    })?;
+    let run =
+        replay(fresh, journal.iter().flat_map(|(_, entry)| &entry.events)).map_err(|illegal| {
+            StoreError::Failed(format!(
+                "the journal of run {number} does not replay: {illegal}"
+            ))
+        })?;
     Ok(Some(Live::new(run)))
 }
 
@@ -305,16 +307,10 @@ fn steps(
                 StepState::Unsettled { not_before } => {
                     view.next_attempt_at = not_before.map(rfc3339)
                 }
-                StepState::Skipped { because: None } => {
-                    view.reason = Some("the run was stopped".into())
-                }
-                StepState::Skipped { because: Some(_) } => {
-                    view.reason = Some(format!(
-                        "not begun, because {} failed",
-                        view.blocked_by.join(", ")
-                    ));
-                }
-                StepState::Waiting { .. } | StepState::Running | StepState::Done { .. } => {}
+                StepState::Skipped { .. }
+                | StepState::Waiting { .. }
+                | StepState::Running
+                | StepState::Done { .. } => {}
             }
             match view.status {
                 ResourceStatus::InProgress
@@ -339,6 +335,7 @@ fn steps(
                 | ResourceStatus::Deleted
                 | ResourceStatus::Stuck => {}
             }
+            view.reason = view.reason.take().or_else(|| why(&live.run, step));
             view
         })
         .collect()

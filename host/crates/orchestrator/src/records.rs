@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::de::DeserializeOwned;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use nestor_core::definition::OutputDeclaration;
 use nestor_core::engine::{Output, Prior};
 use nestor_core::environment::DriftAction;
-use nestor_core::execution::{Deployed, RunPlan};
+use nestor_core::execution::{Deployed, Event, RunPlan};
 use nestor_core::ids::{
     ComposerId, DeploymentId, Digest, EngineId, EnvironmentName, OutputName, ResourceName,
     Timestamp,
@@ -276,6 +277,46 @@ pub(crate) struct RunRecord {
     pub(crate) plan: RunPlan,
 }
 
+/// One commit of a run's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct JournalEntry {
+    /// When; unknown in journals of versions that did not write it.
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) events: Vec<Event>,
+}
+
+/// Older versions wrote the events alone.
+impl<'de> Deserialize<'de> for JournalEntry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JournalVisitor)
+    }
+}
+
+struct JournalVisitor;
+
+impl<'de> Visitor<'de> for JournalVisitor {
+    type Value = JournalEntry;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the events of one commit")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<JournalEntry, A::Error> {
+        let events = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+        Ok(JournalEntry { at: None, events })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<JournalEntry, A::Error> {
+        #[derive(Deserialize)]
+        struct Entry {
+            at: Option<Timestamp>,
+            events: Vec<Event>,
+        }
+        let Entry { at, events } = Entry::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(JournalEntry { at, events })
+    }
+}
+
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -490,6 +531,9 @@ pub(crate) mod key {
     }
     pub(crate) fn resource(id: &DeploymentId, name: &ResourceName) -> String {
         format!("res/{id}/{name}")
+    }
+    pub(crate) fn all_befores(id: &DeploymentId) -> String {
+        format!("bef/{id}/")
     }
     pub(crate) fn befores(id: &DeploymentId, run: u64) -> String {
         format!("bef/{id}/{run:08}/")

@@ -20,8 +20,8 @@ use crate::expiry;
 use crate::job::Target;
 use crate::live::Live;
 use crate::records::{
-    DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, WaitRecord,
-    encode, key,
+    DeploymentRecord, JournalEntry, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord,
+    WaitRecord, encode, key,
 };
 use crate::view::EventView;
 use crate::{narrate, status};
@@ -140,15 +140,16 @@ impl RunLoop {
             return Ok(None);
         };
         let journal = context
-            .read_all::<Vec<Event>>(&key::journal(id, number))
+            .read_all::<JournalEntry>(&key::journal(id, number))
             .await?;
         let fresh = Run::new(Arc::new(record.plan.clone()));
-        let run =
-            replay(fresh, journal.iter().flat_map(|(_, events)| events)).map_err(|illegal| {
+        let run = replay(fresh, journal.iter().flat_map(|(_, entry)| &entry.events)).map_err(
+            |illegal| {
                 StoreError::Failed(format!(
                     "the journal of run {number} does not replay: {illegal}"
                 ))
-            })?;
+            },
+        )?;
         let mut this = Self::new(
             Arc::new(record),
             Arc::new(revision),
@@ -377,10 +378,14 @@ impl RunLoop {
             mut events,
             calls,
         } = turn;
-        if !journal.is_empty() {
+        let entry = JournalEntry {
+            at: Some(driver.context.now()),
+            events: journal,
+        };
+        if !entry.events.is_empty() {
             batch.put(
                 key::journal_entry(&driver.id, self.record.number, self.entries),
-                encode(&journal),
+                encode(&entry),
             );
             self.entries += 1;
         }
@@ -413,7 +418,7 @@ impl RunLoop {
         driver.commit(batch).await?;
         driver
             .handle
-            .live(|live| live.as_mut().map(|live| live.follow(&journal)));
+            .live(|live| live.as_mut().map(|live| live.follow(&entry.events)));
         for event in events {
             driver.context.publish(&driver.id, event);
         }

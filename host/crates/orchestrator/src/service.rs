@@ -69,6 +69,9 @@ pub enum Rejection {
     /// No deployment of that id.
     #[error("there is no deployment {0}")]
     NotFound(String),
+    /// The deployment has no run of that number.
+    #[error("{0}")]
+    NoRun(String),
     /// The request does not fit the deployment's state.
     #[error("{0}")]
     Conflict(String),

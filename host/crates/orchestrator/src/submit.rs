@@ -9,6 +9,7 @@ use nestor_core::planner::{self, Definitions, ExecutionPlan};
 use nestor_core::ports::{Batch, Bytes, CommitError, EngineHead, Guard};
 use nestor_core::spec::{self, DeliveryMode, DeploymentSpec, Queued};
 use nestor_core::violation::{Violation, ViolationCode};
+use nestor_core::webhook::About;
 
 use crate::alarms::Kind;
 use crate::context::Context;
@@ -205,6 +206,13 @@ pub(crate) async fn submit(
             Some((_, raw)) => Guard::Equals(at.clone(), raw.clone()),
             None => Guard::Absent(at.clone()),
         });
+        let news = accepted_event(existing.is_none(), revision, now, meta);
+        let about = About {
+            deployment: &id,
+            composer: &spec.composer,
+            environment: &spec.environment,
+        };
+        context.hooks.note(context, &mut batch, about, &news);
         let status = if existing.is_some() {
             context
                 .read::<StatusRecord>(&key::status(&id))
@@ -215,10 +223,7 @@ pub(crate) async fn submit(
             let mut status = StatusRecord::accepted(revision, now);
             status.events = 1;
             batch.put(key::status(&id), encode(&status));
-            batch.put(
-                key::event(&id, 1),
-                encode(&accepted_event(revision, now, meta)),
-            );
+            batch.put(key::event(&id, 1), encode(&news));
             None
         };
         let answer = Accepted {
@@ -290,6 +295,7 @@ pub(crate) async fn submit(
                 if let Some(alarm) = alarm {
                     context.alarms.look(Kind::Expiry, &id, alarm.at);
                 }
+                context.hooks.ring();
                 wake(context, &id, &record.ticket());
                 return Ok(answer);
             }
@@ -462,18 +468,22 @@ fn check_against(
     }
 }
 
+/// The first event of a deployment is the first of its numbered ones. Of a
+/// later revision only its deployment's driver may write numbered ones, so this
+/// is told to those who subscribed and stands nowhere else.
 fn accepted_event(
+    first: bool,
     revision: u64,
     now: nestor_core::ids::Timestamp,
     meta: &RequestMeta,
 ) -> EventView {
     EventView {
-        id: Some(1),
+        id: first.then_some(1),
         kind: "accepted".into(),
         at: rfc3339(now),
         revision,
         resource: None,
-        status: Some(DeploymentStatus::Pending),
+        status: first.then_some(DeploymentStatus::Pending),
         message: "accepted".into(),
         data: serde_json::json!({ "correlationId": meta.correlation_id }),
     }

@@ -69,6 +69,11 @@ impl Lease {
         self.worker
     }
 
+    /// The same for a lease that is not a deployment's.
+    pub(crate) fn guard_at(&self, at: String) -> Guard {
+        Guard::Equals(at, self.raw.clone())
+    }
+
     /// Gives the lease up with the rest of a batch.
     pub(crate) fn give_up(&self, id: &DeploymentId, batch: &mut Batch) {
         let nobody = LeaseRecord {
@@ -163,6 +168,17 @@ impl Worker {
             && now.plus_millis(MARGIN_MS).0 < self.alive_until.load(Ordering::SeqCst)
     }
 
+    /// This process among those that share the store.
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Ordering::SeqCst)
+    }
+
+    /// Whether others may still count on this worker's leases. Once not, it
+    /// must begin nothing.
+    pub(crate) fn alive(&self, now: Timestamp) -> bool {
+        now.0 < self.alive_until.load(Ordering::SeqCst)
+    }
+
     /// Says that it is alive. A worker that was declared dead meanwhile comes
     /// back under a new number; its old leases are not its own any more.
     pub(crate) async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
@@ -204,21 +220,25 @@ impl Worker {
 
     /// Makes this worker the only one whose writes about a deployment count.
     pub(crate) async fn take(&self, id: &DeploymentId, now: Timestamp) -> Result<Lease, NotTaken> {
-        let at = key::lease(id);
+        self.take_at(&key::lease(id), now).await
+    }
+
+    /// Takes the lease at a key.
+    pub(crate) async fn take_at(&self, at: &str, now: Timestamp) -> Result<Lease, NotTaken> {
         let mine = self.number.load(Ordering::SeqCst);
         for _ in 0..ATTEMPTS {
-            let old = self.store.get(&at).await?;
+            let old = self.store.get(at).await?;
             let mut batch = Batch::new();
             let token = match old {
                 None => {
-                    batch.guard(Guard::Absent(at.clone()));
+                    batch.guard(Guard::Absent(at.into()));
                     1
                 }
                 Some(raw) => {
-                    let lease: LeaseRecord = decode(&at, &raw)?;
+                    let lease: LeaseRecord = decode(at, &raw)?;
                     self.must_be_free(lease.worker, mine, now, &mut batch)
                         .await?;
-                    batch.guard(Guard::Equals(at.clone(), raw));
+                    batch.guard(Guard::Equals(at.into(), raw));
                     lease.token + 1
                 }
             };
@@ -226,7 +246,7 @@ impl Worker {
                 token,
                 worker: mine,
             });
-            batch.put(at.clone(), raw.clone());
+            batch.put(at, raw.clone());
             match self.store.commit(batch).await {
                 Ok(()) => {
                     return Ok(Lease {

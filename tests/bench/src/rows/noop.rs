@@ -146,6 +146,7 @@ async fn deploy(
         engines,
         catalog: Arc::new(catalog),
         delivery: Arc::new(MemoryDelivery::new()),
+        notifier: Arc::new(nestor_core::ports::NoNotifier),
         surroundings: Arc::new(RealSurroundings),
         limits: Limits::default(),
         environments: nestor_core::environment::Environments::default(),

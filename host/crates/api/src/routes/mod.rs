@@ -8,4 +8,6 @@ pub(crate) mod drift;
 pub(crate) mod engines;
 pub(crate) mod events;
 pub(crate) mod host;
+pub(crate) mod report;
 pub(crate) mod upload;
+pub(crate) mod webhooks;

@@ -260,6 +260,17 @@ impl Service for Fake {
             truncated: false,
         })
     }
+    async fn report(
+        &self,
+        id: &str,
+        run: Option<u64>,
+    ) -> Result<nestor_orchestrator::report::ReportView, Rejection> {
+        self.fate(id).await?;
+        Err(Rejection::NoRun(format!(
+            "deployment {id} has no run {}",
+            run.unwrap_or_default()
+        )))
+    }
     async fn graph(&self, id: &str) -> Result<GraphView, Rejection> {
         self.fate(id).await?;
         Ok(GraphView {
@@ -415,6 +426,7 @@ impl Host {
         let shutdown = CancellationToken::new();
         let api = Api::new(Parts {
             service: service.clone(),
+            webhooks: Arc::new(crate::webhooks::FakeWebhooks::default()),
             engines: engines.clone(),
             catalog: Arc::new(FakeCatalog),
             metrics: MetricsHandle::detached().unwrap(),

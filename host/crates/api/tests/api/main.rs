@@ -10,3 +10,4 @@ mod events;
 mod fake;
 mod host;
 mod server;
+mod webhooks;

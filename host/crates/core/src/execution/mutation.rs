@@ -27,11 +27,15 @@ pub enum Mutation {
     HigherPriorityFirst,
     /// Waiting is worth nothing.
     NobodyStarves,
+    /// An event is struck off before its receiver has it.
+    NothingUntold,
+    /// An event that did not arrive is passed by.
+    ToldInOrder,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::DependenciesFirst,
         Self::OneOperationAtATime,
         Self::NothingLost,
@@ -43,6 +47,8 @@ impl Mutation {
         Self::StaleWritesAreRefused,
         Self::HigherPriorityFirst,
         Self::NobodyStarves,
+        Self::NothingUntold,
+        Self::ToldInOrder,
     ];
 }
 

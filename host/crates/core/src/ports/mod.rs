@@ -4,6 +4,7 @@
 mod catalog;
 mod delivery;
 mod engines;
+mod notifier;
 mod store;
 
 pub use catalog::{Catalog, CatalogError};
@@ -12,6 +13,7 @@ pub use engines::{
     CallObserver, EngineCall, EngineHead, EngineStatus, Engines, Function, LogLevel, NoObserver,
     Reply,
 };
+pub use notifier::{NoNotifier, Notice, NoticeAnswer, Notifier};
 pub use store::{
     Batch, Bytes, CommitError, Guard, MAX_KEY_BYTES, MAX_VALUE_BYTES, Store, StoreError, Write,
 };

@@ -2,7 +2,7 @@
 //! nonsense.
 
 mod model;
-mod parse;
+pub(crate) mod parse;
 mod reference;
 #[cfg(test)]
 pub(crate) mod samples;

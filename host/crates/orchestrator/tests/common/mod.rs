@@ -21,7 +21,7 @@ use nestor_orchestrator::service::RequestMeta;
 use nestor_orchestrator::view::{DeploymentStatus, DeploymentView, ResourceView};
 use nestor_orchestrator::{Limits, Orchestrator, Parts, Surroundings};
 use nestor_store::MemoryStore;
-use nestor_testkit::{FakeEngines, MemoryCatalog, MemoryDelivery};
+use nestor_testkit::{FakeEngines, FakeNotifier, MemoryCatalog, MemoryDelivery};
 
 /// A clock that jumps to whatever is waited for; no chance.
 #[derive(Debug, Default, Clone)]
@@ -75,6 +75,7 @@ pub(crate) struct World {
     pub(crate) engines: Arc<FakeEngines>,
     pub(crate) catalog: Arc<MemoryCatalog>,
     pub(crate) delivery: Arc<MemoryDelivery>,
+    pub(crate) notifier: Arc<FakeNotifier>,
     pub(crate) clock: Clock,
     pub(crate) environments: Environments,
     pub(crate) limits: Limits,
@@ -104,6 +105,7 @@ impl World {
             engines: Arc::new(engines),
             catalog: Arc::new(catalog),
             delivery: Arc::new(MemoryDelivery::new()),
+            notifier: Arc::default(),
             clock: Clock::default(),
             environments: Environments::default(),
             limits: Limits::default(),
@@ -122,6 +124,7 @@ impl World {
             engines: self.engines.clone(),
             catalog: self.catalog.clone(),
             delivery: self.delivery.clone(),
+            notifier: self.notifier.clone(),
             surroundings: Arc::new(self.clock.clone()),
             limits: self.limits.clone(),
             environments: self.environments.clone(),

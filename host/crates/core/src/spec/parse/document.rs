@@ -15,15 +15,15 @@ use crate::violation::{MAX_VIOLATIONS, Violation, ViolationCode};
 const DEPTH_AROUND_CONFIG: usize = 3;
 
 /// JSON, and what can be said of it as JSON.
-pub(super) struct Document {
+pub(crate) struct Document {
     /// Of repeated keys the first.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// Repeated keys, and lists that are too long; those are cut.
-    pub(super) violations: Vec<Violation>,
+    pub(crate) violations: Vec<Violation>,
 }
 
 /// Reads a request's body.
-pub(super) fn read(body: &[u8]) -> Result<Document, Vec<Violation>> {
+pub(crate) fn read(body: &[u8]) -> Result<Document, Vec<Violation>> {
     if body.len() > MAX_BODY_BYTES {
         let message = format!(
             "the request has {} bytes; at most {MAX_BODY_BYTES} (8 MiB) are allowed: split the deployment, \

@@ -6,10 +6,10 @@ use crate::text::{did_you_mean, listed, pointer_step, shortened};
 use crate::violation::{MAX_VIOLATIONS, Violation, ViolationCode};
 
 /// What was found wrong so far.
-pub(super) struct Violations(pub(super) Vec<Violation>);
+pub(crate) struct Violations(pub(crate) Vec<Violation>);
 
 impl Violations {
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         code: ViolationCode,
         pointer: impl Into<String>,
@@ -20,13 +20,13 @@ impl Violations {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.0.len() >= MAX_VIOLATIONS
     }
 }
 
 /// A JSON type in the words of messages.
-pub(super) fn type_name(value: &Value) -> &'static str {
+pub(crate) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -38,11 +38,11 @@ pub(super) fn type_name(value: &Value) -> &'static str {
 }
 
 /// Why a value is not what a field wants.
-pub(super) struct Refusal(pub(super) ViolationCode, pub(super) String);
+pub(crate) struct Refusal(pub(crate) ViolationCode, pub(crate) String);
 
 impl Refusal {
     /// A value that must be `wanted`, such as `a string`, and is not.
-    pub(super) fn wrong_type(wanted: &str, value: &Value) -> Self {
+    pub(crate) fn wrong_type(wanted: &str, value: &Value) -> Self {
         let shown = match value {
             Value::Bool(_) | Value::Number(_) => format!(" ({value})"),
             Value::String(text) => format!(" ({:?})", shortened(text, 40)),
@@ -56,14 +56,14 @@ impl Refusal {
 }
 
 /// The object at a place. A field that is `null` counts as absent.
-pub(super) struct Fields {
+pub(crate) struct Fields {
     pointer: String,
     entries: Map<String, Value>,
 }
 
 impl Fields {
     /// The fields of an object; something else, and unknown fields, are violations.
-    pub(super) fn of(
+    pub(crate) fn of(
         value: Value,
         pointer: String,
         known: &[&str],
@@ -94,17 +94,17 @@ impl Fields {
     }
 
     /// Where a field is.
-    pub(super) fn place(&self, key: &str) -> String {
+    pub(crate) fn place(&self, key: &str) -> String {
         format!("{}/{key}", self.pointer)
     }
 
     /// Takes a field out; none when it is absent or null.
-    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         self.entries.remove(key).filter(|value| !value.is_null())
     }
 
     /// Reads a field; a violation when it is there and wrong.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         key: &str,
         violations: &mut Violations,
@@ -121,7 +121,7 @@ impl Fields {
     }
 
     /// Reads a field; a violation when it is wrong or absent.
-    pub(super) fn require<T>(
+    pub(crate) fn require<T>(
         &mut self,
         key: &str,
         meaning: &str,
@@ -138,7 +138,7 @@ impl Fields {
 }
 
 /// A string.
-pub(super) fn text(value: Value) -> Result<String, Refusal> {
+pub(crate) fn text(value: Value) -> Result<String, Refusal> {
     match value {
         Value::String(text) => Ok(text),
         other => Err(Refusal::wrong_type("a string", &other)),
@@ -146,7 +146,7 @@ pub(super) fn text(value: Value) -> Result<String, Refusal> {
 }
 
 /// A name of some kind.
-pub(super) fn name<T: std::str::FromStr<Err = crate::ids::InvalidName>>(
+pub(crate) fn name<T: std::str::FromStr<Err = crate::ids::InvalidName>>(
     value: Value,
 ) -> Result<T, Refusal> {
     text(value)?
@@ -157,7 +157,7 @@ pub(super) fn name<T: std::str::FromStr<Err = crate::ids::InvalidName>>(
 }
 
 /// A list.
-pub(super) fn list(value: Value) -> Result<Vec<Value>, Refusal> {
+pub(crate) fn list(value: Value) -> Result<Vec<Value>, Refusal> {
     match value {
         Value::Array(items) => Ok(items),
         other => Err(Refusal::wrong_type("an array", &other)),
@@ -165,7 +165,7 @@ pub(super) fn list(value: Value) -> Result<Vec<Value>, Refusal> {
 }
 
 /// A whole number within bounds.
-pub(super) fn integer(value: Value, min: i64, max: i64) -> Result<i64, Refusal> {
+pub(crate) fn integer(value: Value, min: i64, max: i64) -> Result<i64, Refusal> {
     let Some(number) = value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX)) else {
         return Err(Refusal::wrong_type("a whole number", &value));
     };
@@ -180,7 +180,7 @@ pub(super) fn integer(value: Value, min: i64, max: i64) -> Result<i64, Refusal> 
 }
 
 /// A duration such as `"5m"` within bounds.
-pub(super) fn duration(
+pub(crate) fn duration(
     value: Value,
     min: std::time::Duration,
     max: std::time::Duration,
@@ -212,7 +212,7 @@ pub(super) fn duration(
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(value: Value, words: &[(&str, T)]) -> Result<T, Refusal> {
+pub(crate) fn one_of<T: Copy>(value: Value, words: &[(&str, T)]) -> Result<T, Refusal> {
     let text = text(value)?;
     words
         .iter()

@@ -1,7 +1,7 @@
 //! From bytes to a deployment, or to everything that is wrong with it.
 
-mod document;
-mod fields;
+pub(crate) mod document;
+pub(crate) mod fields;
 mod read;
 
 #[cfg(test)]
