@@ -224,14 +224,15 @@ pub(crate) async fn take_up(context: &Arc<Context>) -> Result<(), StoreError> {
 /// A subscription with its sender.
 async fn begin(context: &Arc<Context>, record: SubscriptionRecord) -> Result<(), StoreError> {
     let hook = Hook::new(record);
-    hook.pending.store(
-        count(context, &key::outbox(hook.number)).await?,
-        Ordering::Relaxed,
-    );
-    hook.dead.store(
-        count(context, &key::dead(hook.number)).await?,
-        Ordering::Relaxed,
-    );
+    let (pending, last) = count(context, &key::outbox(hook.number)).await?;
+    let (dead, _) = count(context, &key::dead(hook.number)).await?;
+    hook.pending.store(pending, Ordering::Relaxed);
+    hook.dead.store(dead, Ordering::Relaxed);
+    // The clock may stand where it stood, or before that, when what waits was
+    // written.
+    if let Some(stamp) = last.as_deref().and_then(key::stamp) {
+        context.hooks.stamp.fetch_max(stamp, Ordering::SeqCst);
+    }
     let hook = Arc::new(hook);
     context.hooks.change(|all| all.push(Arc::clone(&hook)));
     context
@@ -240,7 +241,8 @@ async fn begin(context: &Arc<Context>, record: SubscriptionRecord) -> Result<(),
     Ok(())
 }
 
-async fn count(context: &Context, prefix: &str) -> Result<u64, StoreError> {
+/// How many documents there are, and the key of the last.
+async fn count(context: &Context, prefix: &str) -> Result<(u64, Option<String>), StoreError> {
     let mut found = 0;
     let mut after: Option<String> = None;
     loop {
@@ -248,7 +250,7 @@ async fn count(context: &Context, prefix: &str) -> Result<u64, StoreError> {
         found += page.len() as u64;
         match page.into_iter().next_back() {
             Some((last, _)) => after = Some(last),
-            None => return Ok(found),
+            None => return Ok((found, after)),
         }
     }
 }

@@ -82,6 +82,10 @@ pub(crate) mod key {
     pub(crate) fn dead(number: u64) -> String {
         format!("{DEAD}{number:08}/")
     }
+    /// The time in a key of the outbox.
+    pub(crate) fn stamp(key: &str) -> Option<u64> {
+        key.split('/').nth(2)?.split('-').next()?.parse().ok()
+    }
     /// The subscription's number in a key of the outbox or the dead letters.
     pub(crate) fn number(key: &str) -> Option<u64> {
         key.split('/').nth(1)?.parse().ok()
