@@ -456,91 +456,6 @@ impl Client {
         }
     }
 
-    /// Every webhook.
-    ///
-    /// # Errors
-    /// The server's problem, or the connection's.
-    pub async fn webhooks(&self) -> Result<Reply<Webhooks>, ClientError> {
-        self.get(&["api", "v1", "webhooks"]).await
-    }
-
-    /// One webhook.
-    ///
-    /// # Errors
-    /// The server's problem, or the connection's.
-    pub async fn webhook(&self, name: &str) -> Result<Reply<Webhook>, ClientError> {
-        self.get(&["api", "v1", "webhooks", name]).await
-    }
-
-    /// Makes a webhook, or changes one; the body as the API describes it.
-    ///
-    /// # Errors
-    /// The server's problem with every violation, or the connection's.
-    pub async fn put_webhook(
-        &self,
-        name: &str,
-        body: &Value,
-    ) -> Result<Reply<Webhook>, ClientError> {
-        let url = self.url(&["api", "v1", "webhooks", name]);
-        let request = self.http.put(url.clone()).json(body);
-        self.json(request, &url, ANSWER).await
-    }
-
-    /// Takes a webhook away, with what waits for it.
-    ///
-    /// # Errors
-    /// The server's problem, or the connection's.
-    pub async fn delete_webhook(&self, name: &str) -> Result<(), ClientError> {
-        let url = self.url(&["api", "v1", "webhooks", name]);
-        let request = self.http.delete(url.clone());
-        self.body(request, &url, ANSWER).await.map(|_| ())
-    }
-
-    /// Posts a test message and answers what came of it.
-    ///
-    /// # Errors
-    /// The server's problem, or the connection's.
-    pub async fn test_webhook(&self, name: &str) -> Result<Reply<WebhookTest>, ClientError> {
-        let url = self.url(&["api", "v1", "webhooks", name, "test"]);
-        self.json(self.http.post(url.clone()), &url, ANSWER).await
-    }
-
-    /// A page of events that were given up, oldest first.
-    ///
-    /// # Errors
-    /// The server's problem, or the connection's.
-    pub async fn dead_letters(
-        &self,
-        name: &str,
-        cursor: Option<&str>,
-        limit: u64,
-    ) -> Result<Reply<DeadLetters>, ClientError> {
-        let mut url = self.url(&["api", "v1", "webhooks", name, "dead-letters"]);
-        url.query_pairs_mut()
-            .append_pair("limit", &limit.to_string());
-        if let Some(cursor) = cursor {
-            url.query_pairs_mut().append_pair("cursor", cursor);
-        }
-        self.json(self.http.get(url.clone()), &url, ANSWER).await
-    }
-
-    /// Sends events again that were given up: those with these ids, or all.
-    ///
-    /// # Errors
-    /// The server's problem, or the connection's.
-    pub async fn redeliver(
-        &self,
-        name: &str,
-        ids: Option<&[String]>,
-    ) -> Result<Reply<Redelivered>, ClientError> {
-        let url = self.url(&["api", "v1", "webhooks", name, "redeliver"]);
-        let mut request = self.http.post(url.clone());
-        if let Some(ids) = ids {
-            request = request.json(&serde_json::json!({ "ids": ids }));
-        }
-        self.json(request, &url, ANSWER).await
-    }
-
     /// Every version of every definition.
     ///
     /// # Errors
@@ -566,7 +481,7 @@ impl Client {
         self.get(&["readyz"]).await
     }
 
-    fn url(&self, path: &[&str]) -> Url {
+    pub(crate) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .expect("http addresses have a path")
@@ -575,7 +490,10 @@ impl Client {
         url
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Reply<T>, ClientError> {
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+    ) -> Result<Reply<T>, ClientError> {
         let url = self.url(path);
         self.json(self.http.get(url.clone()), &url, ANSWER).await
     }
@@ -594,7 +512,7 @@ impl Client {
         self.json(request, &url, ANSWER).await
     }
 
-    async fn json<T: DeserializeOwned>(
+    pub(crate) async fn json<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
         url: &Url,
@@ -604,7 +522,7 @@ impl Client {
         decode(&body, url)
     }
 
-    async fn body(
+    pub(crate) async fn body(
         &self,
         request: RequestBuilder,
         url: &Url,

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::clock::SimClock;
 use crate::dice::Dice;
+use crate::scenario::{Hosts, lock};
 use crate::store::SimStore;
 use crate::trace::Trace;
 use crate::{Invariant, Violation};
@@ -144,6 +145,30 @@ fn millis(event: &Value) -> u64 {
         .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
         .and_then(|since| u64::try_from(since.as_millis()).ok())
         .unwrap_or(0)
+}
+
+/// Asks one host after another until one has acknowledged it.
+pub(crate) async fn subscribe_somewhere(receivers: Arc<Receivers>, hosts: Hosts, clock: SimClock) {
+    while !receivers.subscribed() {
+        let up = lock(&hosts)
+            .iter()
+            .flatten()
+            .find(|h| !h.store.dead())
+            .cloned();
+        if let Some(host) = up {
+            tokio::select! {
+                made = subscribe(&host.orchestrator) => {
+                    if made {
+                        receivers.told_that_it_is_made();
+                    }
+                }
+                // A dead host answers nobody.
+                () = clock.sleep(1_000) => {}
+            }
+        } else {
+            clock.sleep(100).await;
+        }
+    }
 }
 
 /// Subscribes to everything; whether it was acknowledged.

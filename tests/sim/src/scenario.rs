@@ -177,14 +177,14 @@ pub struct Acknowledged {
 
 /// A host that is up.
 pub(crate) struct Host {
-    store: Arc<SimStore>,
+    pub(crate) store: Arc<SimStore>,
     pub(crate) orchestrator: Orchestrator,
 }
 
 /// Of each worker, the host that it is now.
-type Hosts = Arc<Mutex<Vec<Option<Arc<Host>>>>>;
+pub(crate) type Hosts = Arc<Mutex<Vec<Option<Arc<Host>>>>>;
 
-fn lock(hosts: &Hosts) -> std::sync::MutexGuard<'_, Vec<Option<Arc<Host>>>> {
+pub(crate) fn lock(hosts: &Hosts) -> std::sync::MutexGuard<'_, Vec<Option<Arc<Host>>>> {
     hosts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -226,30 +226,11 @@ async fn simulate(seed: u64, options: &Options) -> Report {
     let acknowledged: Arc<Mutex<Acknowledged>> = Arc::default();
     let mut people = Vec::new();
     if subscribed {
-        let (hosts, receivers) = (Arc::clone(&hosts), Arc::clone(&receivers));
-        let clock = clock.clone();
-        people.push(tokio::spawn(async move {
-            while !receivers.subscribed() {
-                let up = lock(&hosts)
-                    .iter()
-                    .flatten()
-                    .find(|h| !h.store.dead())
-                    .cloned();
-                if let Some(host) = up {
-                    tokio::select! {
-                        made = receivers::subscribe(&host.orchestrator) => {
-                            if made {
-                                receivers.told_that_it_is_made();
-                            }
-                        }
-                        // A dead host answers nobody.
-                        () = clock.sleep(1_000) => {}
-                    }
-                } else {
-                    clock.sleep(100).await;
-                }
-            }
-        }));
+        people.push(tokio::spawn(receivers::subscribe_somewhere(
+            Arc::clone(&receivers),
+            Arc::clone(&hosts),
+            clock.clone(),
+        )));
     }
     for number in 0..options.deployments {
         let person = Person {

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -278,43 +277,10 @@ pub(crate) struct RunRecord {
 }
 
 /// One commit of a run's journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JournalEntry {
-    /// When; unknown in journals of versions that did not write it.
-    pub(crate) at: Option<Timestamp>,
+    pub(crate) at: Timestamp,
     pub(crate) events: Vec<Event>,
-}
-
-/// Older versions wrote the events alone.
-impl<'de> Deserialize<'de> for JournalEntry {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JournalVisitor)
-    }
-}
-
-struct JournalVisitor;
-
-impl<'de> Visitor<'de> for JournalVisitor {
-    type Value = JournalEntry;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the events of one commit")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<JournalEntry, A::Error> {
-        let events = Vec::deserialize(SeqAccessDeserializer::new(list))?;
-        Ok(JournalEntry { at: None, events })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<JournalEntry, A::Error> {
-        #[derive(Deserialize)]
-        struct Entry {
-            at: Option<Timestamp>,
-            events: Vec<Event>,
-        }
-        let Entry { at, events } = Entry::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(JournalEntry { at, events })
-    }
 }
 
 /// What a run is for.

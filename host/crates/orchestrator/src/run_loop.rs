@@ -379,7 +379,7 @@ impl RunLoop {
             calls,
         } = turn;
         let entry = JournalEntry {
-            at: Some(driver.context.now()),
+            at: driver.context.now(),
             events: journal,
         };
         if !entry.events.is_empty() {

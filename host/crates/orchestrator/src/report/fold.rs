@@ -16,7 +16,7 @@ pub(super) struct Story {
     /// In the plan's order.
     pub(super) steps: Vec<StepStory>,
     /// What happened to the run as a whole.
-    pub(super) marks: Vec<(Option<Timestamp>, &'static str)>,
+    pub(super) marks: Vec<(Timestamp, &'static str)>,
 }
 
 /// What the journal says of a step.
@@ -34,7 +34,7 @@ pub(super) struct Attempt {
     /// Counts from 1 in its direction.
     pub(super) number: u32,
     pub(super) undo: bool,
-    pub(super) started: Option<Timestamp>,
+    pub(super) started: Timestamp,
     pub(super) ended: Option<Timestamp>,
     /// None while it goes on.
     pub(super) outcome: Option<AttemptOutcome>,
@@ -51,7 +51,7 @@ pub(super) enum AttemptOutcome {
 /// While an operation went on outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wait {
-    pub(super) since: Option<Timestamp>,
+    pub(super) since: Timestamp,
     pub(super) until: Option<Timestamp>,
     /// Looks that found it still going on.
     pub(super) looks: u32,
@@ -77,17 +77,16 @@ pub(super) fn story(fresh: Run, journal: &[JournalEntry]) -> Result<Story, Illeg
 }
 
 impl Story {
-    /// An event, after the machine took it. `at` is when it was written, if
-    /// the journal is of a version that says so.
-    fn take(&mut self, event: &Event, at: Option<Timestamp>) {
+    /// An event, after the machine took it; `at` is when it was written.
+    fn take(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::Began => self.started = at,
+            Event::Began => self.started = Some(at),
             Event::Started { step, at } => {
                 let run = &self.run.steps()[*step as usize];
                 let attempt = Attempt {
                     number: run.attempts,
                     undo: run.direction == Direction::Undo,
-                    started: Some(*at),
+                    started: *at,
                     ended: None,
                     outcome: None,
                     reason: None,
@@ -100,13 +99,13 @@ impl Story {
             }
             Event::Unchanged { step } => {
                 let told = &mut self.steps[*step as usize];
-                told.started = told.started.or(at);
-                told.ended = at;
+                told.started = told.started.or(Some(at));
+                told.ended = Some(at);
             }
             Event::Succeeded { step } => {
                 let told = &mut self.steps[*step as usize];
                 told.close(AttemptOutcome::Succeeded, None, at);
-                told.ended = at;
+                told.ended = Some(at);
             }
             Event::Pended { step, at, .. } => {
                 let failed = self.failure(*step);
@@ -114,14 +113,14 @@ impl Story {
                 match told.waits.last_mut().filter(|wait| wait.until.is_none()) {
                     Some(wait) => wait.looks += 1,
                     None => told.waits.push(Wait {
-                        since: Some(*at),
+                        since: *at,
                         until: None,
                         looks: 0,
                     }),
                 }
                 // It waited for too long.
                 if let Some(reason) = failed {
-                    told.close(AttemptOutcome::Failed, Some(reason), Some(*at));
+                    told.close(AttemptOutcome::Failed, Some(reason), *at);
                     told.ended = Some(*at);
                 }
             }
@@ -147,14 +146,14 @@ impl Story {
                     told.attempts.push(Attempt {
                         number: 0,
                         undo,
-                        started: Some(*at),
+                        started: *at,
                         ended: None,
                         outcome: None,
                         reason: None,
                     });
                     told.started = told.started.or(Some(*at));
                 }
-                told.close(AttemptOutcome::Failed, Some(reason.clone()), Some(*at));
+                told.close(AttemptOutcome::Failed, Some(reason.clone()), *at);
                 if ended {
                     told.ended = Some(*at);
                 }
@@ -163,7 +162,7 @@ impl Story {
             Event::RetryRequested => self.marks.push((at, "retry requested")),
             Event::Recovered => self.marks.push((at, "taken up again after a restart")),
         }
-        self.ended = self.run.outcome().and(at);
+        self.ended = self.run.outcome().map(|_| at);
     }
 
     /// Why a step failed for good.
@@ -217,16 +216,16 @@ impl Story {
 }
 
 impl StepStory {
-    fn close(&mut self, outcome: AttemptOutcome, reason: Option<String>, at: Option<Timestamp>) {
+    fn close(&mut self, outcome: AttemptOutcome, reason: Option<String>, at: Timestamp) {
         if let Some(attempt) = self.attempts.last_mut().filter(|a| a.outcome.is_none()) {
             attempt.outcome = Some(outcome);
-            attempt.ended = at;
+            attempt.ended = Some(at);
             if reason.is_some() || outcome == AttemptOutcome::Succeeded {
                 attempt.reason = reason;
             }
         }
         if let Some(wait) = self.waits.last_mut().filter(|w| w.until.is_none()) {
-            wait.until = at;
+            wait.until = Some(at);
         }
     }
 }

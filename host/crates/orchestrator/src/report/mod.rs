@@ -122,31 +122,20 @@ fn tell(view: &mut ReportView, run: &RunRecord, story: &Story, now: Timestamp) {
     view.reason = status::reason(run.kind, &story.run);
     view.started_at = story.started.map(rfc3339);
     view.ended_at = story.ended.map(rfc3339);
-    view.duration_ms = duration(
-        story.started,
-        story.ended,
-        story.run.outcome().is_some(),
-        now,
-    );
+    view.duration_ms = duration(story.started, story.ended, now);
     view.marks = story
         .marks
         .iter()
         .map(|(at, what)| MarkView {
-            at: at.map(rfc3339),
+            at: rfc3339(*at),
             what: (*what).into(),
         })
         .collect();
 }
 
-/// To now while it goes on; unknown when a journal does not say the end.
-fn duration(
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-    over: bool,
-    now: Timestamp,
-) -> Option<u64> {
-    let to = if over { to? } else { to.unwrap_or(now) };
-    Some(to.0.saturating_sub(from?.0))
+/// To now while it goes on.
+fn duration(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> Option<u64> {
+    Some(to.unwrap_or(now).0.saturating_sub(from?.0))
 }
 
 fn resource(
@@ -193,7 +182,7 @@ fn resource(
     let attempts = told.attempts.iter().map(|attempt| AttemptView {
         number: attempt.number,
         direction: if attempt.undo { "undo" } else { "do" }.into(),
-        started_at: attempt.started.map(rfc3339),
+        started_at: rfc3339(attempt.started),
         ended_at: attempt.ended.map(rfc3339),
         outcome: match attempt.outcome {
             Some(AttemptOutcome::Succeeded) => "succeeded",
@@ -204,7 +193,7 @@ fn resource(
         reason: attempt.reason.clone(),
     });
     let waits = told.waits.iter().map(|wait| WaitView {
-        since: wait.since.map(rfc3339),
+        since: rfc3339(wait.since),
         until: wait.until.map(rfc3339),
         looks: wait.looks,
     });
@@ -227,7 +216,7 @@ fn resource(
         blocked_by,
         started_at: told.started.map(rfc3339),
         ended_at: told.ended.map(rfc3339),
-        duration_ms: duration(told.started, told.ended, over, now),
+        duration_ms: duration(told.started, told.ended, now),
         attempts: attempts.collect(),
         waits: waits.collect(),
         outputs: after

@@ -56,9 +56,8 @@ pub struct ReportView {
 /// Something that happened to the run as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MarkView {
-    /// RFC 3339; unknown in journals of older versions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
+    /// RFC 3339.
+    pub at: String,
     /// What.
     pub what: String,
 }
@@ -122,8 +121,7 @@ pub struct AttemptView {
     /// `do` or `undo`.
     pub direction: String,
     /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<String>,
+    pub started_at: String,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
@@ -139,8 +137,7 @@ pub struct AttemptView {
 #[serde(rename_all = "camelCase")]
 pub struct WaitView {
     /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
+    pub since: String,
     /// RFC 3339; absent while it goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
