@@ -9,10 +9,17 @@ use super::{Code, Failure, Format, Out, OutputArgs};
 #[derive(Debug, Args)]
 pub(crate) struct ImpactArgs {
     /// The deployment
-    id: String,
+    #[arg(required_unless_present_any = ["definition", "engine"])]
+    id: Option<String>,
     /// The resource that would change; without it the whole deployment would go
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "id")]
     resource: Option<String>,
+    /// Of a definition instead: every version, or one that may come
+    #[arg(long, value_name = "NAME[:VERSION]", conflicts_with_all = ["id", "engine"])]
+    definition: Option<String>,
+    /// Of another version of an engine instead
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    engine: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -24,7 +31,17 @@ impl ImpactArgs {
 }
 
 pub(crate) async fn run(args: &ImpactArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
-    let impact = client.impact(&args.id, args.resource.as_deref()).await?;
+    let impact = match (&args.id, &args.definition, &args.engine) {
+        (Some(id), ..) => client.impact(id, args.resource.as_deref()).await?,
+        (None, Some(definition), _) => match definition.split_once(':') {
+            Some((name, version)) => client.definition_impact(name, Some(version)).await?,
+            None => client.definition_impact(definition, None).await?,
+        },
+        (None, None, engine) => {
+            let engine = engine.as_deref().unwrap_or_default();
+            client.engine_impact(engine).await?
+        }
+    };
     out.answer(&impact.raw, |out| show(&impact, out))?;
     Ok(Code::Done)
 }
@@ -42,7 +59,7 @@ pub(crate) fn elsewhere(impact: &Impact, out: &Out) -> String {
     let others: Vec<&Touched> = impact
         .resources
         .iter()
-        .filter(|r| r.deployment != impact.deployment)
+        .filter(|r| Some(&r.deployment) != impact.deployment.as_ref())
         .collect();
     let mut text = String::new();
     if !others.is_empty() {

@@ -308,6 +308,8 @@ mod tests {
             "graph web-app -o dot",
             "impact web-app",
             "impact web-app --resource database -o json",
+            "impact --definition postgres:1.3.0",
+            "impact --engine terraform",
             "engines list",
             "engines get helm -o json",
             "engines load a.wasm --manifest engine.toml --name note",

@@ -14,14 +14,13 @@ use crate::events::{EventOptions, EventStream, stream};
 use crate::form;
 use crate::model::{
     Accepted, DefinitionList, DefinitionVersions, Deployment, DeploymentPage, Drift, Engine,
-    EngineList, Graph, Impact, Plan, Revision,
+    EngineList, Graph, Plan, Revision,
 };
-use crate::webhook::{DeadLetters, Redelivered, Webhook, WebhookTest, Webhooks};
 
 /// A server that does not answer a connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A little more than the server's own limit, so that its answer arrives.
-const ANSWER: Duration = Duration::from_secs(35);
+pub(crate) const ANSWER: Duration = Duration::from_secs(35);
 /// The same for calls that wait for engines.
 const SLOW_ANSWER: Duration = Duration::from_secs(610);
 /// Of a body that is not of the API, this much is shown.
@@ -30,7 +29,7 @@ const EXCERPT: usize = 200;
 /// A client; a cheap handle.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     base: Url,
 }
 
@@ -351,23 +350,6 @@ impl Client {
     ) -> Result<Reply<Accepted>, ClientError> {
         let body = remediate.then(|| serde_json::json!({ "remediate": true }));
         self.action(id, "drift", body).await
-    }
-
-    /// What a change of one resource would touch, in this deployment and in
-    /// others; without a resource, what the deletion of all of it would.
-    ///
-    /// # Errors
-    /// The server's problem, or the connection's.
-    pub async fn impact(
-        &self,
-        id: &str,
-        resource: Option<&str>,
-    ) -> Result<Reply<Impact>, ClientError> {
-        let mut url = self.url(&["api", "v1", "deployments", id, "impact"]);
-        if let Some(resource) = resource {
-            url.query_pairs_mut().append_pair("resource", resource);
-        }
-        self.json(self.http.get(url.clone()), &url, ANSWER).await
     }
 
     /// What the last look for drift saw.

@@ -19,6 +19,7 @@ mod client;
 mod error;
 mod events;
 mod form;
+mod impact;
 mod model;
 mod sse;
 mod webhook;
@@ -26,11 +27,12 @@ mod webhook;
 pub use client::{Client, Filter, Part, Reply};
 pub use error::{ClientError, Problem, Violation};
 pub use events::{EventOptions, EventStream};
+pub use impact::{Impact, Touched};
 pub use model::{
     Accepted, Approval, Change, Definition, DefinitionList, DefinitionVersions, Delivery,
     Deployment, DeploymentPage, DeploymentStatus, DeploymentSummary, Drift, Engine, EngineList,
-    Event, Graph, GraphEdge, GraphNode, Impact, OutputDeclaration, Plan, PlannedChange, Resource,
-    ResourceDrift, ResourceStatus, Revision, Touched,
+    Event, Graph, GraphEdge, GraphNode, OutputDeclaration, Plan, PlannedChange, Resource,
+    ResourceDrift, ResourceStatus, Revision,
 };
 pub use webhook::{
     DeadLetter, DeadLetters, Redelivered, Webhook, WebhookFailure, WebhookFilter, WebhookTest,

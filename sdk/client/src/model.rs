@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::impact::Impact;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -381,42 +382,6 @@ pub struct Plan {
     /// What it would touch besides.
     #[serde(default)]
     pub impact: Option<Impact>,
-}
-
-/// What a change would touch.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Impact {
-    /// Where the change is.
-    pub deployment: String,
-    /// `deletion`, `resource NAME` or `revision N`.
-    pub change: String,
-    /// Every resource of this deployment, and those of others that it would
-    /// or might touch.
-    #[serde(default)]
-    pub resources: Vec<Touched>,
-    /// Counts by `certainly`, `possibly` and `not`.
-    #[serde(default)]
-    pub summary: BTreeMap<String, u32>,
-    /// More deployments may be touched than were looked at.
-    #[serde(default)]
-    pub truncated: bool,
-}
-
-/// One resource that a change touches, or not.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Touched {
-    /// Whose it is.
-    pub deployment: String,
-    /// Its name there.
-    pub resource: String,
-    /// `certainly`, `possibly` or `not`.
-    pub affected: String,
-    /// Why.
-    #[serde(default)]
-    pub reason: String,
-    /// From where the change begins, each `deployment/resource`.
-    #[serde(default)]
-    pub path: Vec<String>,
 }
 
 /// What would happen to one resource.

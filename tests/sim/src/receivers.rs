@@ -19,9 +19,12 @@ use crate::trace::Trace;
 use crate::{Invariant, Violation};
 
 const NAME: &str = "everything";
+/// Until every host that shares the store knows of a webhook: as long as one
+/// counts as alive that was not heard of.
+const KNOWN_ELSEWHERE_MS: u64 = 15_000;
 
 /// What was received, whatever became of the hosts.
-pub struct Receivers {
+pub(crate) struct Receivers {
     clock: SimClock,
     trace: Arc<Trace>,
     state: Mutex<State>,
@@ -40,7 +43,7 @@ struct State {
 impl Receivers {
     /// With dice for somebody who subscribes.
     #[must_use]
-    pub fn new(dice: Option<Dice>, clock: SimClock, trace: Arc<Trace>) -> Self {
+    pub(crate) fn new(dice: Option<Dice>, clock: SimClock, trace: Arc<Trace>) -> Self {
         Self {
             clock,
             trace,
@@ -53,14 +56,15 @@ impl Receivers {
 
     /// Whether the subscription was acknowledged.
     #[must_use]
-    pub fn subscribed(&self) -> bool {
+    pub(crate) fn subscribed(&self) -> bool {
         self.lock().since.is_some()
     }
 
-    /// From now on everything has to be told.
-    pub fn told_that_it_is_made(&self) {
-        let now = self.clock.now().0;
-        self.lock().since = Some(now);
+    /// Everything has to be told from now on; where there are other hosts,
+    /// from when they have to know.
+    pub(crate) fn told_that_it_is_made(&self, hosts: usize) {
+        let known = if hosts == 1 { 0 } else { KNOWN_ELSEWHERE_MS };
+        self.lock().since = Some(self.clock.now().0 + known);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -69,7 +73,7 @@ impl Receivers {
 
     /// What the disk says happened, against what was heard.
     #[must_use]
-    pub fn violations(&self, disk: &BTreeMap<String, Bytes>) -> Vec<Violation> {
+    pub(crate) fn violations(&self, disk: &BTreeMap<String, Bytes>) -> Vec<Violation> {
         let state = self.lock();
         let Some(since) = state.since else {
             return Vec::new();
@@ -150,16 +154,16 @@ fn millis(event: &Value) -> u64 {
 /// Asks one host after another until one has acknowledged it.
 pub(crate) async fn subscribe_somewhere(receivers: Arc<Receivers>, hosts: Hosts, clock: SimClock) {
     while !receivers.subscribed() {
-        let up = lock(&hosts)
-            .iter()
-            .flatten()
-            .find(|h| !h.store.dead())
-            .cloned();
+        let (count, up) = {
+            let hosts = lock(&hosts);
+            let up = hosts.iter().flatten().find(|h| !h.store.dead()).cloned();
+            (hosts.len(), up)
+        };
         if let Some(host) = up {
             tokio::select! {
                 made = subscribe(&host.orchestrator) => {
                     if made {
-                        receivers.told_that_it_is_made();
+                        receivers.told_that_it_is_made(count);
                     }
                 }
                 // A dead host answers nobody.
@@ -172,7 +176,7 @@ pub(crate) async fn subscribe_somewhere(receivers: Arc<Receivers>, hosts: Hosts,
 }
 
 /// Subscribes to everything; whether it was acknowledged.
-pub async fn subscribe(orchestrator: &Orchestrator) -> bool {
+pub(crate) async fn subscribe(orchestrator: &Orchestrator) -> bool {
     let body = json!({
         "url": "https://receiver.example/hook",
         "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -187,7 +191,7 @@ pub async fn subscribe(orchestrator: &Orchestrator) -> bool {
 }
 
 /// One host's way to the receivers.
-pub struct SimNotifier {
+pub(crate) struct SimNotifier {
     receivers: Arc<Receivers>,
     store: Arc<SimStore>,
 }
@@ -195,7 +199,7 @@ pub struct SimNotifier {
 impl SimNotifier {
     /// Of the host with that store.
     #[must_use]
-    pub fn new(receivers: Arc<Receivers>, store: Arc<SimStore>) -> Self {
+    pub(crate) fn new(receivers: Arc<Receivers>, store: Arc<SimStore>) -> Self {
         Self { receivers, store }
     }
 

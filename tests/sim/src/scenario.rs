@@ -4,14 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use nestor_core::definition::{Definition, JsonType, OutputDeclaration};
 use nestor_core::environment::{DriftAction, DriftPolicy, EnvironmentPolicy};
-use nestor_core::ids::{DefinitionName, Digest, EngineId, EnvironmentName, OutputName};
-use nestor_core::ports::{
-    Catalog, CatalogError, Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal,
-};
-use nestor_core::spec::CatalogRef;
+use nestor_core::ids::EnvironmentName;
 use nestor_orchestrator::service::RequestMeta;
 use nestor_orchestrator::{Limits, Orchestrator, Parts, Surroundings as _};
 use serde_json::{Value, json};
@@ -21,6 +15,7 @@ use crate::check;
 use crate::clock::{START, SimClock};
 use crate::dice::Dice;
 use crate::engines::{SimEngines, Weather, World};
+use crate::platform::{NoDelivery, OneDefinition};
 use crate::receivers::{self, Receivers, SimNotifier};
 use crate::store::{Boundaries, Crash, Disk, Fate, SimStore};
 use crate::trace::Trace;
@@ -561,46 +556,5 @@ impl Person {
             body["ttl"] = json!(ttl);
         }
         (body, configs)
-    }
-}
-
-struct OneDefinition;
-
-#[async_trait]
-impl Catalog for OneDefinition {
-    async fn lookup(&self, _: &CatalogRef) -> Result<Arc<Definition>, CatalogError> {
-        let declared = OutputDeclaration {
-            json_type: JsonType::String,
-            sensitive: false,
-            description: String::new(),
-        };
-        Ok(Arc::new(Definition {
-            name: DefinitionName::new("thing").expect("a name"),
-            version: "1.0.0".parse().expect("a version"),
-            description: "anything".into(),
-            engines: vec![(EngineId::new("sim").expect("a name"), Arc::new(json!({})))],
-            config_schema: Arc::new(json!(true)),
-            outputs: [(OutputName::new("out").expect("a name"), declared)].into(),
-            delivery: None,
-            relations: Default::default(),
-            folder: None,
-            digest: Digest::of(b"thing"),
-        }))
-    }
-
-    async fn list(&self) -> Result<Vec<Arc<Definition>>, CatalogError> {
-        Ok(Vec::new())
-    }
-}
-
-struct NoDelivery;
-
-#[async_trait]
-impl Delivery for NoDelivery {
-    async fn deliver(&self, _: DeliveryRequest) -> Result<Delivered, DeliveryError> {
-        Err(DeliveryError::Failed("not simulated".into()))
-    }
-    async fn withdraw(&self, _: Withdrawal) -> Result<Delivered, DeliveryError> {
-        Err(DeliveryError::Failed("not simulated".into()))
     }
 }

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use nestor_core::ids::WebhookName;
-use nestor_orchestrator::Orchestrator;
 use nestor_orchestrator::report::ReportView;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
@@ -13,6 +12,7 @@ use nestor_orchestrator::view::{
 use nestor_orchestrator::webhooks::{
     DeadLetterPage, Redelivered, WebhookList, WebhookRejection, WebhookTest, WebhookView,
 };
+use nestor_orchestrator::{Offer, Orchestrator};
 
 use crate::service::{Service, WebhookAdmin};
 
@@ -71,6 +71,9 @@ impl Service for Orchestrator {
     }
     async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection> {
         Orchestrator::impact(self, id, resource).await
+    }
+    async fn impact_of(&self, offer: &Offer) -> Result<ImpactView, Rejection> {
+        Orchestrator::impact_of(self, offer).await
     }
     async fn report(&self, id: &str, run: Option<u64>) -> Result<ReportView, Rejection> {
         Orchestrator::report(self, id, run).await

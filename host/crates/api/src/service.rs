@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use nestor_core::ids::{EngineId, WebhookName};
+use nestor_orchestrator::Offer;
 use nestor_orchestrator::report::ReportView;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{
@@ -64,6 +65,8 @@ pub trait Service: Send + Sync {
     async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection>;
     /// What a change of a resource, or the deletion of all, would touch.
     async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection>;
+    /// What a change of a definition or an engine would touch.
+    async fn impact_of(&self, offer: &Offer) -> Result<ImpactView, Rejection>;
     /// What a run did, or does; without a number, of the last.
     async fn report(&self, id: &str, run: Option<u64>) -> Result<ReportView, Rejection>;
     /// The dependency graph of the current revision.

@@ -23,6 +23,11 @@ use crate::service::Rejection;
 use crate::submit::{Checked, internal};
 use crate::view::{ImpactView, PlanView, TouchedView};
 
+mod offer;
+
+pub use offer::Offer;
+pub(crate) use offer::of_offer;
+
 /// Other deployments that are read for one answer: each costs its plan.
 pub(crate) const MAX_OTHERS: usize = 100;
 
@@ -73,7 +78,7 @@ pub(crate) async fn of_deployment(
             },
         );
     }
-    search.answer(id, change).await.map_err(internal)
+    search.answer(Some(id), change).await.map_err(internal)
 }
 
 /// What the changes of a plan would touch besides.
@@ -86,6 +91,7 @@ pub(crate) async fn of_plan(
     let mut known = Deployment {
         environment: checked.spec.environment.clone(),
         plan: Some(checked.plan.clone()),
+        asked: BTreeMap::new(),
         resources: BTreeMap::new(),
     };
     for (_, record) in context
@@ -127,7 +133,7 @@ pub(crate) async fn of_plan(
         );
     }
     let change = format!("revision {}", plan.revision);
-    search.answer(id, change).await
+    search.answer(Some(id), change).await
 }
 
 /// What becomes of an output that a plan foresees.
@@ -145,6 +151,8 @@ fn fate(name: &str, value: &Value, record: Option<&ResourceRecord>) -> Fate {
 struct Deployment {
     environment: EnvironmentName,
     plan: Option<ExecutionPlan>,
+    /// Which version each resource wants.
+    asked: BTreeMap<ResourceName, CatalogRef>,
     resources: BTreeMap<ResourceName, ResourceRecord>,
 }
 
@@ -163,8 +171,12 @@ impl Deployment {
         let resources = context
             .read_all::<ResourceRecord>(&key::resources(id))
             .await?;
+        let asked = revision.iter().flat_map(|r| &r.spec.resources);
         Ok(Some(Self {
             environment: record.environment,
+            asked: asked
+                .map(|r| (r.name.clone(), r.catalog_ref.clone()))
+                .collect(),
             plan: revision.map(|r| r.plan),
             resources: resources
                 .into_iter()
@@ -180,6 +192,8 @@ struct Search<'a> {
     known: HashMap<DeploymentId, Deployment>,
     /// Resources from which other deployments were looked for.
     followed: BTreeSet<usize>,
+    /// Why resources that one might have thought of are not touched.
+    spared: BTreeMap<usize, String>,
     truncated: bool,
 }
 
@@ -190,6 +204,7 @@ impl<'a> Search<'a> {
             impact: Impact::new(),
             known: HashMap::new(),
             followed: BTreeSet::new(),
+            spared: BTreeMap::new(),
             truncated: false,
         }
     }
@@ -242,7 +257,11 @@ impl<'a> Search<'a> {
         self.known.insert(id.clone(), deployment);
     }
 
-    async fn answer(mut self, id: &DeploymentId, change: String) -> Result<ImpactView, StoreError> {
+    async fn answer(
+        mut self,
+        id: Option<&DeploymentId>,
+        change: String,
+    ) -> Result<ImpactView, StoreError> {
         let reach = loop {
             let reach = self.impact.reach();
             let touched = reach.iter().enumerate();
@@ -364,13 +383,14 @@ impl<'a> Search<'a> {
         Ok(true)
     }
 
-    fn view(&self, id: &DeploymentId, change: String, reach: &[Reach]) -> ImpactView {
+    fn view(&self, id: Option<&DeploymentId>, change: String, reach: &[Reach]) -> ImpactView {
         let mut resources = Vec::new();
         let mut summary: BTreeMap<String, u32> = BTreeMap::new();
         for (at, reached) in reach.iter().enumerate() {
             let place = &self.impact.places()[at];
-            let here = &place.deployment == id;
-            if !here && reached.touch == Touch::Not {
+            let here = Some(&place.deployment) == id;
+            let spared = self.spared.get(&at);
+            if !here && spared.is_none() && reached.touch == Touch::Not {
                 continue;
             }
             let affected = match reached.touch {
@@ -387,7 +407,10 @@ impl<'a> Search<'a> {
                 deployment: place.deployment.to_string(),
                 resource: place.resource.to_string(),
                 affected: affected.into(),
-                reason: reached.reason.clone(),
+                reason: match spared.filter(|_| reached.touch == Touch::Not) {
+                    Some(why) => why.clone(),
+                    None => reached.reason.clone(),
+                },
                 path: path
                     .iter()
                     .map(|place| format!("{}/{}", place.deployment, place.resource))
@@ -401,11 +424,11 @@ impl<'a> Search<'a> {
             _ => 2,
         };
         resources.sort_by_key(|r| {
-            let elsewhere = r.deployment != id.as_str();
+            let elsewhere = id.is_none_or(|id| r.deployment != id.as_str());
             (elsewhere, r.deployment.clone(), order(&r.affected))
         });
         ImpactView {
-            deployment: id.to_string(),
+            deployment: id.map(ToString::to_string),
             change,
             resources,
             summary,

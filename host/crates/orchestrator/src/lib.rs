@@ -59,6 +59,7 @@ mod worker;
 
 pub use approve::MAX_COMMENT;
 pub use context::{Limits, Parts};
+pub use impact::Offer;
 pub use orchestrator::{Orchestrator, StartError};
 pub use scheduler::Occupancy;
 pub use surroundings::{RealSurroundings, Surroundings};

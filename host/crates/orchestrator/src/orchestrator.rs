@@ -11,6 +11,7 @@ use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
 use crate::context::{Context, Parts};
+use crate::impact::Offer;
 use crate::keep::PastRevision;
 use crate::records::{DeploymentRecord, Request, RevisionRecord, RunKind, StatusRecord, key};
 use crate::report::{NoReport, ReportView};
@@ -487,6 +488,17 @@ impl Orchestrator {
     /// See [`Rejection`]; [`Rejection::Invalid`] when there is no such resource.
     pub async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection> {
         impact::of_deployment(&self.context, &parse(id)?, resource).await
+    }
+
+    /// What a change of a definition or an engine would touch, of all that is
+    /// ready.
+    ///
+    /// # Errors
+    /// [`Rejection::Internal`] when the store fails.
+    pub async fn impact_of(&self, offer: &Offer) -> Result<ImpactView, Rejection> {
+        impact::of_offer(&self.context, offer)
+            .await
+            .map_err(internal)
     }
 
     /// The dependency graph of the current revision.

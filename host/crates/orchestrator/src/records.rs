@@ -538,9 +538,11 @@ pub(crate) mod key {
     pub(crate) fn blocked(id: &DeploymentId) -> String {
         format!("blk/{id}")
     }
+    /// What is ready: definition/environment/deployment/resource.
+    pub(crate) const USES: &str = "use/";
     /// What is ready of a definition: environment/deployment/resource.
     pub(crate) fn uses(definition: &DefinitionName) -> String {
-        format!("use/{definition}/")
+        format!("{USES}{definition}/")
     }
     /// What looks beyond its deployment for a definition:
     /// environment/deployment/resource.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
-use crate::alarms;
 use crate::context::Context;
 use crate::records::{TodoRecord, WaitRecord, key};
 use crate::scheduler::{park, wake};
 use crate::worker::BEAT_MS;
+use crate::{alarms, webhooks};
 
 /// Beats between two looks at the alarms that other workers set: a minute, for
 /// which an alarm of a worker that died may go unnoticed.
@@ -55,6 +55,11 @@ pub(crate) async fn keep_alive(context: Arc<Context>) {
         tokio::select! {
             () = context.surroundings.sleep_until(next) => {}
             () = context.shutdown.cancelled() => return,
+        }
+        // Before it is alive again, if it stood still: what it records from now
+        // on is told to those who subscribed meanwhile.
+        if let Err(error) = webhooks::refresh(&context).await {
+            tracing::error!(%error, "webhooks that were put through other workers could not be looked up");
         }
         if let Err(error) = context.worker.beat(context.now()).await {
             tracing::error!(%error, "this worker cannot say that it is alive");

@@ -381,12 +381,14 @@ pub struct PlanView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImpactView {
-    /// Where the change is.
-    pub deployment: String,
-    /// What it is: `deletion`, `resource NAME` or `revision N`.
+    /// Where the change is; absent when it is in the catalog or an engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// What it is: `deletion`, `resource NAME`, `revision N`,
+    /// `definition NAME[:VERSION]` or `engine NAME`.
     pub change: String,
     /// Every resource of this deployment, and those of others that it would
-    /// or might touch.
+    /// or might touch; of a definition every one that is ready.
     pub resources: Vec<TouchedView>,
     /// Counts, such as `{"certainly": 1, "possibly": 2}`.
     pub summary: BTreeMap<String, u32>,
@@ -404,7 +406,7 @@ pub struct TouchedView {
     pub resource: String,
     /// `certainly`, `possibly` or `not`.
     pub affected: String,
-    /// Why; empty when it is not.
+    /// Why; empty when it is not, and nothing would make one think so.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// From where the change begins to this resource, each `deployment/resource`.

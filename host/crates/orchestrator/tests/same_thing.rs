@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use nestor_core::definition::JsonType;
 use nestor_core::engine::EngineError;
-use nestor_orchestrator::Orchestrator;
+use nestor_core::ids::{DefinitionName, EngineId};
 use nestor_orchestrator::service::{Rejection, RequestMeta};
 use nestor_orchestrator::view::{DeploymentStatus, Phase, ResourceStatus};
+use nestor_orchestrator::{Offer, Orchestrator};
 use nestor_testkit::catalog::simple;
 use nestor_testkit::engines::Behaviour;
 use serde_json::{Value, json};
@@ -389,4 +390,28 @@ async fn impact_tells_what_would_be_touched_elsewhere() {
     for (id, resource) in [("nowhere", None), ("has", Some("dta"))] {
         assert!(host.impact(id, resource).await.is_err());
     }
+    // What is offered changes: of a version that nobody can take, nothing.
+    let name = DefinitionName::new("db").expect("a name");
+    let of = Offer::Definition(name.clone(), None);
+    let of_db = host.impact_of(&of).await.expect("an impact");
+    assert_eq!(of_db.change, "definition db");
+    assert_eq!(
+        touched(&of_db),
+        [
+            "has/data certainly has/data",
+            "has/app possibly has/data → has/app",
+            "wants/user possibly has/data → wants/user",
+            "wants/after possibly has/data → wants/user → wants/after",
+        ]
+    );
+    let of = Offer::Definition(name, Some("1.1.0".parse().expect("a version")));
+    let of_next = host.impact_of(&of).await.expect("an impact");
+    assert_eq!(touched(&of_next), ["has/data not "]);
+    assert_eq!(
+        of_next.resources[0].reason,
+        "its db:1.0.0 does not take 1.1.0"
+    );
+    let of = Offer::Engine(EngineId::new("fake").expect("a name"));
+    let of_engine = host.impact_of(&of).await.expect("an impact");
+    assert_eq!(of_engine.summary["possibly"], 5);
 }

@@ -6,6 +6,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use nestor_core::ids::EngineId;
 use nestor_core::text::did_you_mean;
+use nestor_orchestrator::Offer;
+use nestor_orchestrator::view::ImpactView;
 
 use super::upload::receive;
 use crate::extract::{Name, Params};
@@ -42,6 +44,32 @@ pub(crate) async fn get(
         .get(&name)
         .map(Json)
         .ok_or_else(|| unknown(&api, &name))
+}
+
+/// What another version of this engine might touch, of all that is ready.
+#[utoipa::path(
+    get, path = "/api/v1/engines/{name}/impact", tag = "engines",
+    params(("name" = String, Path, description = "The engine's name; it may be gone")),
+    responses(
+        (status = 200, body = ImpactView),
+        (status = 404, description = "No such engine, and nothing that it looked after", body = ProblemView, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn impact(
+    State(api): State<Api>,
+    Name(name): Name<EngineId>,
+    uri: Uri,
+) -> Result<Json<ImpactView>, Problem> {
+    Params::of(&uri, &[])?;
+    let there = api.engines().get(&name).is_some();
+    let impact = api
+        .service()
+        .impact_of(&Offer::Engine(name.clone()))
+        .await?;
+    if !there && impact.resources.is_empty() {
+        return Err(unknown(&api, &name));
+    }
+    Ok(Json(impact))
 }
 
 fn unknown(api: &Api, name: &EngineId) -> Problem {

@@ -19,6 +19,7 @@ use nestor_core::ids::{Digest, EngineId};
 use nestor_core::ports::{Catalog, CatalogError};
 use nestor_core::spec::CatalogRef;
 use nestor_core::violation::{Violation, ViolationCode};
+use nestor_orchestrator::Offer;
 use nestor_orchestrator::service::{Approving, ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::*;
 use serde_json::{Value, json};
@@ -253,8 +254,17 @@ impl Service for Fake {
     async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection> {
         self.fate(id).await?;
         Ok(ImpactView {
-            deployment: id.to_owned(),
+            deployment: Some(id.to_owned()),
             change: resource.unwrap_or("deletion").to_owned(),
+            resources: vec![],
+            summary: Default::default(),
+            truncated: false,
+        })
+    }
+    async fn impact_of(&self, offer: &Offer) -> Result<ImpactView, Rejection> {
+        Ok(ImpactView {
+            deployment: None,
+            change: format!("{offer:?}"),
             resources: vec![],
             summary: Default::default(),
             truncated: false,

@@ -177,8 +177,7 @@ fn resource(
         .map(ToString::to_string)
         .collect();
     let reason = why(&story.run, step);
-    let over = told.ended.is_some() || story.run.outcome().is_some();
-    // An attempt that was under way when the run was stopped has no end of its own.
+    // What was under way when the run was stopped has no end of its own.
     let attempts = told.attempts.iter().map(|attempt| AttemptView {
         number: attempt.number,
         direction: if attempt.undo { "undo" } else { "do" }.into(),
@@ -216,7 +215,7 @@ fn resource(
         blocked_by,
         started_at: told.started.map(rfc3339),
         ended_at: told.ended.map(rfc3339),
-        duration_ms: duration(told.started, told.ended, now),
+        duration_ms: duration(told.started, told.ended.or(story.ended), now),
         attempts: attempts.collect(),
         waits: waits.collect(),
         outputs: after

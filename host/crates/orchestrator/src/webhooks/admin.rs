@@ -131,10 +131,7 @@ impl Orchestrator {
             .delete(key::subscription(name))
             .delete(key::lease(hook.number));
         write(context, batch).await?;
-        context
-            .hooks
-            .change(|all| all.retain(|h| h.number != hook.number));
-        hook.ended.cancel();
+        context.hooks.drop(&hook);
         super::sweep(context).await.map_err(internal)
     }
 

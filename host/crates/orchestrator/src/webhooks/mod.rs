@@ -116,6 +116,12 @@ impl Hooks {
         *all = Arc::new(next);
     }
 
+    /// Ends a subscription's sender and forgets it.
+    fn drop(&self, hook: &Hook) {
+        self.change(|all| all.retain(|other| other.number != hook.number));
+        hook.ended.cancel();
+    }
+
     /// Writes a durable event down for those who want it, in its own batch.
     pub(crate) fn note(
         &self,
@@ -212,13 +218,34 @@ impl Subject {
 
 /// Takes every subscription up, and throws away what belongs to none.
 pub(crate) async fn take_up(context: &Arc<Context>) -> Result<(), StoreError> {
-    for (_, record) in context
-        .read_all::<SubscriptionRecord>(key::SUBSCRIPTIONS)
-        .await?
-    {
-        begin(context, record).await?;
-    }
+    refresh(context).await?;
     sweep(context).await
+}
+
+/// Brings this host's subscriptions to what the store has: another host may
+/// have made, changed or taken away some.
+pub(crate) async fn refresh(context: &Arc<Context>) -> Result<(), StoreError> {
+    let _one = context.hooks.changes.lock().await;
+    let stored = stored(context).await?;
+    for hook in context.hooks.all().iter() {
+        if !stored.iter().any(|record| record.number == hook.number) {
+            context.hooks.drop(hook);
+        }
+    }
+    for record in stored {
+        let known = context.hooks.all();
+        match known.iter().find(|hook| hook.number == record.number) {
+            None => begin(context, record).await?,
+            Some(hook) if *hook.record() != record => hook.replace(record),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn stored(context: &Context) -> Result<Vec<SubscriptionRecord>, StoreError> {
+    let all = context.read_all(key::SUBSCRIPTIONS).await?;
+    Ok(all.into_iter().map(|(_, record)| record).collect())
 }
 
 /// A subscription with its sender.
@@ -258,13 +285,14 @@ async fn count(context: &Context, prefix: &str) -> Result<(u64, Option<String>),
 /// Entries of subscriptions that are gone: an event may have been written for
 /// one while it was deleted.
 async fn sweep(context: &Context) -> Result<(), StoreError> {
-    let known: Vec<u64> = context.hooks.all().iter().map(|h| h.number).collect();
     for prefix in [key::OUTBOX, key::DEAD] {
         let mut after: Option<String> = None;
         loop {
             let page = context.store.scan(prefix, after.as_deref(), PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
+            // Read after the entries: a subscription is written before them.
+            let known: Vec<u64> = stored(context).await?.iter().map(|r| r.number).collect();
             let mut batch = Batch::new();
             for (at, _) in page {
                 if key::number(&at).is_none_or(|number| !known.contains(&number)) {

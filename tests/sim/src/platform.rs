@@ -1,0 +1,55 @@
+//! What the platform offers in the simulation.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nestor_core::definition::{Definition, JsonType, OutputDeclaration};
+use nestor_core::ids::{DefinitionName, Digest, EngineId, OutputName};
+use nestor_core::ports::{
+    Catalog, CatalogError, Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal,
+};
+use nestor_core::spec::CatalogRef;
+use serde_json::json;
+
+/// Whatever is asked for, there is a definition of it.
+pub(crate) struct OneDefinition;
+
+#[async_trait]
+impl Catalog for OneDefinition {
+    async fn lookup(&self, _: &CatalogRef) -> Result<Arc<Definition>, CatalogError> {
+        let declared = OutputDeclaration {
+            json_type: JsonType::String,
+            sensitive: false,
+            description: String::new(),
+        };
+        Ok(Arc::new(Definition {
+            name: DefinitionName::new("thing").expect("a name"),
+            version: "1.0.0".parse().expect("a version"),
+            description: "anything".into(),
+            engines: vec![(EngineId::new("sim").expect("a name"), Arc::new(json!({})))],
+            config_schema: Arc::new(json!(true)),
+            outputs: [(OutputName::new("out").expect("a name"), declared)].into(),
+            delivery: None,
+            relations: Default::default(),
+            folder: None,
+            digest: Digest::of(b"thing"),
+        }))
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Definition>>, CatalogError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Nothing here is delivered.
+pub(crate) struct NoDelivery;
+
+#[async_trait]
+impl Delivery for NoDelivery {
+    async fn deliver(&self, _: DeliveryRequest) -> Result<Delivered, DeliveryError> {
+        Err(DeliveryError::Failed("not simulated".into()))
+    }
+    async fn withdraw(&self, _: Withdrawal) -> Result<Delivered, DeliveryError> {
+        Err(DeliveryError::Failed("not simulated".into()))
+    }
+}
