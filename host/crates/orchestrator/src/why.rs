@@ -117,7 +117,8 @@ mod tests {
         let back = [undone.clone(), vec![started(0), done(0)]].concat();
         let stuck = [turned.clone(), vec![started(1), failed(1, no)]].concat();
         let quota = "no quota";
-        let table: Vec<(StepKind, OnFailure, Vec<Event>, u32, S, Option<&str>)> = vec![
+        type Row<'a> = (StepKind, OnFailure, Vec<Event>, u32, S, Option<&'a str>);
+        let table: Vec<Row<'_>> = vec![
             (
                 Apply,
                 Halt,

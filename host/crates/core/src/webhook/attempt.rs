@@ -141,7 +141,8 @@ mod tests {
         let again = |wait: u64| move |next: &Next| matches!(next, Next::Again { at, .. } if *at == NOW.plus_millis(wait));
         let dead = |next: &Next| matches!(next, Next::Dead { .. });
         let down = || NoticeAnswer::Unreachable("no answer".into());
-        let table: Vec<(NoticeAnswer, u32, u64, Box<dyn Fn(&Next) -> bool>)> = vec![
+        type Right = Box<dyn Fn(&Next) -> bool>;
+        let table: Vec<(NoticeAnswer, u32, u64, Right)> = vec![
             (status(200), 1, 0, Box::new(|n| *n == Next::Delivered)),
             (
                 status(204),

@@ -6,6 +6,7 @@ mod tests;
 mod view;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use nestor_core::execution::{Run, StepKind};
@@ -270,8 +271,8 @@ async fn afters(context: &Context, id: &DeploymentId, run: u64) -> Result<Resour
             else {
                 continue;
             };
-            if !found.contains_key(&name) {
-                found.insert(name, decode(&at, &bytes)?);
+            if let Entry::Vacant(place) = found.entry(name) {
+                place.insert(decode(&at, &bytes)?);
             }
         }
     }
