@@ -62,7 +62,7 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
         .map(|(_, r)| (r.name.to_string(), r))
         .collect::<HashMap<String, ResourceRecord>>();
     let gate = context.read::<GateRecord>(&key::gate(id)).await?;
-    let block = match status.blocked {
+    let block = match status.blocked || status.active {
         true => context.read::<BlockRecord>(&key::blocked(id)).await?,
         false => None,
     };
@@ -151,6 +151,7 @@ pub(crate) async fn deployment(
         status,
         revision,
         gate,
+        block,
         live,
         ..
     } = &whole;
@@ -181,11 +182,18 @@ pub(crate) async fn deployment(
         revision: status.revision,
         composer: record.composer.to_string(),
         environment: record.environment.to_string(),
-        reason: status.reason.clone().or_else(|| {
-            let queued = status.status == DeploymentStatus::Pending;
-            let others = context.scheduler.queued_with(id).filter(|_| queued)?;
-            Some(format!("waits for its turn, as {others} others do"))
-        }),
+        reason: status
+            .reason
+            .clone()
+            .or_else(|| {
+                let queued = status.status == DeploymentStatus::Pending;
+                let others = context.scheduler.queued_with(id).filter(|_| queued)?;
+                Some(format!("waits for its turn, as {others} others do"))
+            })
+            .or_else(|| {
+                let waits = block.as_ref().filter(|_| status.active)?;
+                Some(waits.reason())
+            }),
         progress: format!("{progress}%"),
         resources: resource_views(&whole),
         approval: gate.clone().and_then(|gate| approve::view(gate, status)),
@@ -219,6 +227,11 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
         .as_ref()
         .filter(|_| status.gate.is_none() && !status.blocked);
     let mut views = live.map_or_else(Vec::new, |live| steps(live, &planned, resources));
+    for view in &mut views {
+        if let Some(block) = block.as_ref().filter(|b| b.resource.as_str() == view.name) {
+            waits(view, block);
+        }
+    }
     let shown: HashSet<String> = views.iter().map(|view| view.name.clone()).collect();
     let going = matches!(
         status.status,
@@ -251,9 +264,7 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
             .as_ref()
             .filter(|block| block.resource.as_str() == name)
         {
-            view.status = ResourceStatus::Blocked;
-            view.reason = Some(block.reason());
-            view.blocked_by = vec![format!("{}/{}", block.owner, block.owned)];
+            waits(&mut view, block);
         }
         views.push(view);
     }
@@ -271,6 +282,12 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
             .unwrap_or(usize::MAX)
     });
     views
+}
+
+fn waits(view: &mut ResourceView, block: &BlockRecord) {
+    view.status = ResourceStatus::Blocked;
+    view.reason = Some(block.reason());
+    view.blocked_by = vec![format!("{}/{}", block.owner, block.owned)];
 }
 
 fn steps(

@@ -48,6 +48,10 @@ pub(crate) struct DeploymentRecord {
     /// Requests that were ever put into the inbox.
     #[serde(default)]
     pub(crate) asked: u64,
+    /// Some real things were reserved when a revision was accepted; never goes
+    /// back, as it only says where to look.
+    #[serde(default)]
+    pub(crate) reserved: bool,
     /// Not dealt with yet, oldest first.
     pub(crate) inbox: Vec<Request>,
 }

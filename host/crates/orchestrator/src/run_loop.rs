@@ -75,6 +75,12 @@ pub(crate) struct RunLoop {
     owned: HashSet<u32>,
     /// Steps whose real things are somebody else's, and whose.
     refused: HashMap<u32, String>,
+    /// Steps that may begin once somebody lets go of their real things.
+    held: HashSet<u32>,
+    /// When to look whether somebody did, if nobody rings.
+    held_until: Option<Timestamp>,
+    /// The store may say what this run waits for.
+    blocked: bool,
     /// A call was not made because this worker must not act any more.
     gone: bool,
 }
@@ -122,6 +128,9 @@ impl RunLoop {
             wait_written: true,
             owned: HashSet::new(),
             refused: HashMap::new(),
+            held: HashSet::new(),
+            held_until: None,
+            blocked: false,
             gone: false,
         }
     }
@@ -169,6 +178,7 @@ impl RunLoop {
                 this.before.insert(name, before);
             }
         }
+        this.blocked = driver.waits_with().await?.is_some();
         this.show(driver);
         Ok(Some(this))
     }
@@ -273,8 +283,14 @@ impl RunLoop {
             && self.deferred.is_empty()
             && self.polls.is_empty()
             && self.reports.is_empty();
-        let Reverse((until, _)) = self.timers.peek().filter(|_| idle)?;
-        (*until >= now.plus_millis(PARK_MS)).then_some(*until)
+        let until = self.next_time().filter(|_| idle)?;
+        (until >= now.plus_millis(PARK_MS)).then_some(until)
+    }
+
+    /// When something is to do that nobody rings for.
+    fn next_time(&self) -> Option<Timestamp> {
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        timer.into_iter().chain(self.held_until).min()
     }
 
     /// A run can end while an operation that it gave up is being looked at.
@@ -311,7 +327,7 @@ impl RunLoop {
                     let event = self.finished(driver, finished, &mut turn.batch);
                     self.queue.extend(event);
                 } else {
-                    self.own(driver).await?;
+                    self.own(driver, &mut turn).await?;
                     self.dispatch_ready(driver, &mut turn);
                     if self.queue.is_empty() {
                         break;
@@ -319,6 +335,9 @@ impl RunLoop {
                 }
             }
             if turn.journal.is_empty() && turn.batch.writes.is_empty() {
+                for event in turn.events {
+                    driver.context.publish(&driver.id, event);
+                }
                 return Ok(());
             }
             self.commit(driver, turn).await?;
@@ -415,6 +434,10 @@ impl RunLoop {
             reason,
         );
         self.note_wait(driver, calls.is_empty(), &mut batch);
+        if self.blocked && self.run.mode() != Mode::Forward {
+            batch.delete(key::blocked(&driver.id));
+            self.blocked = false;
+        }
         driver.commit(batch).await?;
         driver
             .handle
@@ -482,16 +505,14 @@ impl RunLoop {
                 }
             }
         }
-        Ok(())
+        // Whoever lets go of a thing rings too.
+        self.look_again();
+        self.advance(driver).await
     }
 
     async fn wait(&mut self, driver: &Driver) {
         let stopping = driver.context.shutdown.is_cancelled();
-        let due = self
-            .timers
-            .peek()
-            .map(|Reverse((at, _))| *at)
-            .filter(|_| !stopping);
+        let due = self.next_time().filter(|_| !stopping);
         let surroundings = Arc::clone(&driver.context.surroundings);
         let timer = async {
             match due {
@@ -515,6 +536,9 @@ impl RunLoop {
     /// Timers that are due: dispatch, or look. A timer that was replaced by a
     /// later one of the same step finds a state that is not due yet.
     fn fire(&mut self, now: Timestamp) {
+        if self.held_until.is_some_and(|at| at <= now) {
+            self.look_again();
+        }
         while let Some(Reverse((at, step))) = self.timers.peek().copied() {
             if at > now {
                 return;

@@ -181,6 +181,7 @@ pub(crate) async fn submit(
                 priority: 0,
                 expires_at: None,
                 asked: 0,
+                reserved: false,
                 inbox: Vec::new(),
             },
             |(r, _)| r.clone(),
@@ -206,6 +207,15 @@ pub(crate) async fn submit(
             Some((_, raw)) => Guard::Equals(at.clone(), raw.clone()),
             None => Guard::Absent(at.clone()),
         });
+        let part = compared.part(&meta.scope);
+        let reserved =
+            ownership::reserve(context, &spec, &plan, revision, part.as_ref(), &mut batch)
+                .await
+                .map_err(internal)?;
+        if !reserved.violations.is_empty() {
+            return Err(Rejection::Invalid(reserved.violations));
+        }
+        record.reserved |= reserved.some;
         let news = accepted_event(existing.is_none(), revision, now, meta);
         let about = About {
             deployment: &id,

@@ -221,24 +221,36 @@ async fn a_circle_of_waiting_deployments_is_refused() {
     is(&host, "first", DeploymentStatus::Ready).await;
 }
 
+/// `late` is a thing whose name is an output of `source`.
+fn late(id: &str, on_conflict: &str) -> Value {
+    let source = format!("source of {id}");
+    let resources = [
+        ("source", "thing:1.0.0", json!({"name": source})),
+        (
+            "late",
+            "thing:1.0.0",
+            json!({"name": "${resources.source.outputs.id}"}),
+        ),
+    ];
+    body(id, on_conflict, &resources)
+}
+
+async fn is_held(host: &Orchestrator, id: &str) {
+    until("held in its run", async || {
+        let view = host.get(id).await.expect("there");
+        view.resources
+            .iter()
+            .any(|r| r.name == "late" && r.status == ResourceStatus::Blocked)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_identity_from_an_output_is_checked_before_the_intent() {
     let world = world();
     let host = world.host().await;
     ready(&host, &thing("first", "fail", "x")).await;
-    let late = body(
-        "second",
-        "fail",
-        &[
-            ("source", "thing:1.0.0", json!({"name": "source"})),
-            (
-                "late",
-                "thing:1.0.0",
-                json!({"name": "${resources.source.outputs.id}"}),
-            ),
-        ],
-    );
-    post(&host, &late).await;
+    post(&host, &late("second", "fail")).await;
     is(&host, "second", DeploymentStatus::RolledBack).await;
     let reason = host
         .get("second")
@@ -250,6 +262,131 @@ async fn an_identity_from_an_output_is_checked_before_the_intent() {
         reason.contains("resource box of deployment first"),
         "{reason}"
     );
+}
+
+#[tokio::test]
+async fn an_identity_from_an_output_queues_in_the_run() {
+    let world = world();
+    let mut host = world.host().await;
+    ready(&host, &thing("first", "fail", "x")).await;
+    post(&host, &late("second", "queue")).await;
+    is_held(&host, "second").await;
+    let view = host.get("second").await.expect("there");
+    assert_status(&view, DeploymentStatus::InProgress);
+    assert_eq!(resource(&view, "source").status, ResourceStatus::Ready);
+    let waiting = resource(&view, "late");
+    assert_eq!(waiting.blocked_by, ["first/box"]);
+    assert!(view.reason.is_some_and(|r| r.contains("lets go")));
+    // It has no task.
+    until("nothing is worked on", async || {
+        let now = host.occupancy();
+        (now.active, now.queued, now.parked) == (0, 0, 1)
+    })
+    .await;
+    // A crash loses neither who waits nor for what.
+    drop(host);
+    host = world.host().await;
+    is_held(&host, "second").await;
+    host.delete("first", RequestMeta::default())
+        .await
+        .expect("accepted");
+    is(&host, "first", DeploymentStatus::Deleted).await;
+    is(&host, "second", DeploymentStatus::Ready).await;
+    // It is its own now, and nobody else's.
+    refused(&host, &thing("third", "fail", "x")).await;
+}
+
+#[tokio::test]
+async fn what_waits_in_its_run_can_be_cancelled_and_closes_no_circle() {
+    let world = world();
+    let host = world.host().await;
+    ready(&host, &thing("first", "fail", "x")).await;
+    post(&host, &late("second", "queue")).await;
+    is_held(&host, "second").await;
+    // The first wants what the second has by now, and would wait for itself.
+    let wants = body(
+        "first",
+        "queue",
+        &[
+            ("box", "thing:1.0.0", json!({"name": "x"})),
+            ("more", "thing:1.0.0", json!({"name": "source of second"})),
+        ],
+    );
+    post(&host, &wants).await;
+    is(&host, "first", DeploymentStatus::Failed).await;
+    let reason = host.get("first").await.expect("there").reason;
+    let reason = reason.expect("a reason");
+    assert!(reason.contains("first → second → first"), "{reason}");
+    host.cancel("second", RequestMeta::default())
+        .await
+        .expect("accepted");
+    is(&host, "second", DeploymentStatus::Cancelled).await;
+    let view = host.get("second").await.expect("there");
+    assert!(view.resources.iter().all(|r| r.blocked_by.is_empty()));
+    // What it had is free, and what it waited for was not touched.
+    ready(&host, &wants).await;
+}
+
+#[tokio::test]
+async fn of_two_posted_at_once_one_is_refused() {
+    for round in 0..50 {
+        let world = world();
+        let host = world.host().await;
+        let post = |id: &'static str| {
+            let (host, body) = (host.clone(), thing(id, "fail", "x"));
+            let body = serde_json::to_vec(&body).expect("JSON");
+            tokio::spawn(async move { host.submit(&body, RequestMeta::default()).await })
+        };
+        let (first, second) = tokio::join!(post("first"), post("second"));
+        let (first, second) = (first.expect("no panic"), second.expect("no panic"));
+        let accepted = u32::from(first.is_ok()) + u32::from(second.is_ok());
+        assert_eq!(accepted, 1, "round {round}: {first:?} {second:?}");
+        for answer in [&first, &second] {
+            if let Err(refusal) = answer {
+                assert!(matches!(refusal, Rejection::Invalid(_)), "{refusal:?}");
+            }
+        }
+    }
+}
+
+/// What was promised to a revision is free again when the revision comes to
+/// nothing, however it does.
+#[tokio::test]
+async fn a_reservation_ends_with_its_revision() {
+    let refuse = |world: &World| {
+        let no = EngineError::Invalid(Vec::new());
+        world
+            .engines
+            .script("box", Behaviour::ready([("id", "x")]).invalid(no));
+    };
+    for (what, scripted) in [("refused by the engine", true), ("skipped", false)] {
+        let world = world();
+        if scripted {
+            refuse(&world);
+        }
+        let host = world.host().await;
+        if scripted {
+            post(&host, &thing("first", "fail", "x")).await;
+            is(&host, "first", DeploymentStatus::Failed).await;
+        } else {
+            ready(&host, &thing("first", "fail", "other")).await;
+            ready(&host, &thing("owner", "fail", "y")).await;
+            // Waits in front of the one that reserves.
+            post(&host, &thing("first", "queue", "y")).await;
+            waits(&host, "first").await;
+            post(&host, &thing("first", "fail", "x")).await;
+            let violations = refused(&host, &thing("second", "fail", "x")).await;
+            assert!(violations[0].2.contains("deployment first"), "{what}");
+            let mut latest = thing("first", "fail", "other");
+            latest["strategy"]["queued"] = "latest".into();
+            ready(&host, &latest).await;
+        }
+        until(what, async || {
+            let body = serde_json::to_vec(&thing("second", "fail", "x")).expect("JSON");
+            host.submit(&body, RequestMeta::default()).await.is_ok()
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nestor_core::execution::mutation::{Mutation, active};
-use nestor_core::execution::{Call, Direction, Event, Failure, StepKind};
+use nestor_core::execution::{Call, Direction, Event, Failure, StepKind, StepState};
 use nestor_core::ids::ResourceName;
 use nestor_core::planner::{ExecutionPlan, PlannedResource, Resolved, resolve_config};
 use nestor_core::schema::ConfigSchema;
@@ -12,7 +12,12 @@ use super::{RunLoop, Turn};
 use crate::driver::{Driver, Stop};
 use crate::job::{Target, failure_of};
 use crate::lookup::recorded;
+use crate::ownership::{Beginning, Late};
 use crate::records::{OpenOperation, ResourceRecord, encode, key};
+
+/// Whoever lets go of a thing rings, in the same host; this is for who waits
+/// in another.
+const HELD_LOOK_MS: u64 = 600_000;
 
 impl RunLoop {
     /// Whether a step needs an operation; if so, the intent goes into the batch.
@@ -116,12 +121,14 @@ impl RunLoop {
 
     /// Makes the real things this deployment's that steps are about to begin
     /// with, before any intent to do so is written.
-    pub(super) async fn own(&mut self, driver: &mut Driver) -> Result<(), Stop> {
+    pub(super) async fn own(&mut self, driver: &mut Driver, turn: &mut Turn) -> Result<(), Stop> {
         let steps: Vec<u32> = self.ready.iter().copied().collect();
         for step in steps {
             let planned = &self.record.plan.steps[step as usize];
-            let forward = self.run.steps()[step as usize].direction == Direction::Forward;
-            if !forward || planned.kind != StepKind::Apply || self.owned.contains(&step) {
+            let run = &self.run.steps()[step as usize];
+            let begins =
+                run.direction == Direction::Forward && matches!(run.state, StepState::Due { .. });
+            if !begins || planned.kind != StepKind::Apply || self.owned.contains(&step) {
                 continue;
             }
             let place = planned.place.unwrap_or(step) as usize;
@@ -135,20 +142,40 @@ impl RunLoop {
             };
             let record = target.record();
             let revision = Arc::clone(&self.revision);
+            let beginning = Beginning {
+                revision: &revision,
+                resource: &record.name,
+                config: &record.config,
+                identity: &identity,
+            };
             let stands = |name: &ResourceName| self.resources.contains_key(name);
-            let owned = driver
-                .own_now(&revision, &record.name, &record.config, &identity, stands)
-                .await?;
-            match owned {
-                Ok(()) => {
+            match driver.own_now(&beginning, stands).await? {
+                Late::Owned => {
                     self.owned.insert(step);
                 }
-                Err(reason) => {
+                Late::Refused(reason) => {
                     self.refused.insert(step, reason);
+                }
+                Late::Waits(told) => {
+                    turn.events.extend(told);
+                    self.blocked = true;
+                    self.held.insert(step);
+                    let until = driver.context.now().plus_millis(HELD_LOOK_MS);
+                    self.held_until = Some(until);
                 }
             }
         }
+        let held = &self.held;
+        self.ready.retain(|step| !held.contains(step));
         Ok(())
+    }
+
+    /// Somebody may have let go of what steps wait for.
+    pub(super) fn look_again(&mut self) {
+        self.held_until = None;
+        let mut held: Vec<u32> = self.held.drain().collect();
+        held.sort_unstable();
+        self.ready.extend(held);
     }
 
     /// What the step's operation is to bring about; none when there is nothing

@@ -1,0 +1,211 @@
+//! Waiting for a thing that somebody else has.
+
+use nestor_core::ids::ResourceName;
+use nestor_core::ports::{Batch, Bytes, Guard, StoreError};
+
+use super::{BlockRecord, MAX_CHAIN, MAX_WAITERS, OwnerRecord, stopped};
+use crate::driver::{Driver, Guarded, Stop};
+use crate::expiry;
+use crate::gate::restore;
+use crate::records::{DeploymentRecord, Request, encode, key};
+use crate::view::{DeploymentStatus, EventView, Phase};
+
+/// Who wants to wait.
+pub(super) struct Asked<'a> {
+    pub(super) resource: &'a ResourceName,
+    pub(super) revision: u64,
+    /// Half-way; else before anything was begun.
+    pub(super) in_run: bool,
+}
+
+/// What came of queueing up.
+pub(super) enum Queued {
+    /// Written down that it waits. With an event that is durable and was not
+    /// told yet.
+    Waits(Option<EventView>),
+    /// It cannot.
+    Refused(String),
+}
+
+impl Driver {
+    /// Waits for a thing, unless its owner waits, in the end, for this
+    /// deployment. Guards on all that was looked at: of two that would close a
+    /// circle at once, one looks again.
+    pub(super) async fn queue_up(
+        &mut self,
+        asked: &Asked<'_>,
+        mut owner: OwnerRecord,
+        raw: Bytes,
+    ) -> Result<Queued, Guarded> {
+        let Asked {
+            resource,
+            revision,
+            in_run,
+        } = *asked;
+        let mut batch = Batch::new();
+        let mut path = vec![self.id.clone(), owner.deployment.clone()];
+        loop {
+            let last = &path[path.len() - 1];
+            if last == &self.id {
+                let path: Vec<String> = path.iter().map(ToString::to_string).collect();
+                return Ok(Queued::Refused(format!(
+                    "resource {resource} would wait for {:?}, and in the end for itself: {}; delete one of these deployments, or take the thing out of it",
+                    owner.identity,
+                    path.join(" → ")
+                )));
+            }
+            if path.len() > MAX_CHAIN {
+                return Ok(Queued::Refused(format!(
+                    "resource {resource} would wait for {:?} behind more than {MAX_CHAIN} deployments of which each waits for the next",
+                    owner.identity
+                )));
+            }
+            let at = key::blocked(last);
+            match self
+                .context
+                .read_raw::<BlockRecord>(&at)
+                .await
+                .map_err(stopped)?
+            {
+                None => {
+                    batch.guard(Guard::Absent(at));
+                    break;
+                }
+                Some((block, raw)) => {
+                    batch.guard(Guard::Equals(at, raw));
+                    path.push(block.owner);
+                }
+            }
+        }
+        let block = BlockRecord {
+            identity: owner.identity.clone(),
+            resource: resource.clone(),
+            owner: owner.deployment.clone(),
+            owned: owner.resource.clone(),
+        };
+        let at = key::owner(&owner.identity);
+        batch.guard(Guard::Equals(at.clone(), raw));
+        if !owner.waiters.contains(&self.id) {
+            if owner.waiters.len() >= MAX_WAITERS {
+                return Ok(Queued::Refused(format!(
+                    "{MAX_WAITERS} deployments wait for {:?} already",
+                    owner.identity
+                )));
+            }
+            owner.waiters.push(self.id.clone());
+            batch.put(at, encode(&owner));
+        }
+        let known = self
+            .context
+            .read::<BlockRecord>(&key::blocked(&self.id))
+            .await
+            .map_err(stopped)?;
+        let before = self.status.clone();
+        let mut told = None;
+        if known.as_ref() != Some(&block) || !(in_run || self.status.blocked) {
+            let reason = block.reason();
+            batch.put(key::blocked(&self.id), encode(&block));
+            let mut event = self.event("waiting", revision, Some(resource), reason.clone());
+            event.data = serde_json::json!({
+                "identity": block.identity,
+                "blockedBy": { "deployment": block.owner, "resource": block.owned },
+            });
+            if in_run {
+                self.record_event(&mut batch, event.clone());
+                batch.put(key::status(&self.id), encode(&self.status));
+            } else {
+                self.status.keep_before();
+                self.status.blocked = true;
+                event.status = Some(DeploymentStatus::Pending);
+                self.record_event(&mut batch, event.clone());
+                self.status.progress = 0;
+                self.set_status(
+                    &mut batch,
+                    DeploymentStatus::Pending,
+                    Phase::Queued,
+                    revision,
+                    Some(reason),
+                );
+            }
+            told = Some(event);
+        }
+        if !in_run {
+            self.give_up(&mut batch);
+        }
+        match self.commit(batch).await {
+            Ok(()) => Ok(Queued::Waits(told)),
+            Err(failed) => {
+                self.status = before;
+                Err(failed)
+            }
+        }
+    }
+
+    /// Whether somebody does not want what waits any more.
+    pub(super) async fn is_given_up(&self) -> Result<bool, StoreError> {
+        let record = self
+            .context
+            .read::<DeploymentRecord>(&key::deployment(&self.id))
+            .await?;
+        Ok(record.is_some_and(|record| gives_up(&record)))
+    }
+
+    /// Somebody does not want it any more: all is as it was before.
+    pub(super) async fn stop_waiting(
+        &mut self,
+        request: Request,
+        revision: u64,
+    ) -> Result<(), Stop> {
+        let message = format!(
+            "revision {revision} was not begun, because the deployment was cancelled or deleted while it waited"
+        );
+        restore(&mut self.status, revision, &message);
+        self.status.blocked = false;
+        let mut event = self.event("cancelled", revision, None, message);
+        event.status = Some(self.status.status);
+        let record_key = key::deployment(&self.id);
+        loop {
+            let mut batch = Batch::new();
+            if let Some((mut record, raw)) = self
+                .context
+                .read_raw::<DeploymentRecord>(&record_key)
+                .await?
+            {
+                // Both at once: alone, the cancellation would mean what was
+                // there before.
+                for gone in [request, Request::Cancel] {
+                    if let Some(place) = record.inbox.iter().position(|r| *r == gone) {
+                        record.inbox.remove(place);
+                    }
+                }
+                batch
+                    .guard(Guard::Equals(record_key.clone(), raw))
+                    .put(record_key.clone(), encode(&record));
+            }
+            batch.put(key::outcome(&self.id, revision), encode(&"cancelled"));
+            batch.delete(key::blocked(&self.id));
+            self.status.updated_at = self.context.now();
+            batch.put(key::status(&self.id), encode(&self.status));
+            self.record_event(&mut batch, event.clone());
+            match self.commit(batch).await {
+                Ok(()) => break,
+                Err(Guarded::Changed) => {}
+                Err(Guarded::Stop(stop)) => return Err(stop),
+            }
+        }
+        self.context.publish(&self.id, event);
+        Ok(())
+    }
+}
+
+fn gives_up(record: &DeploymentRecord) -> bool {
+    record.inbox.iter().any(|request| match request {
+        Request::Cancel | Request::Delete => true,
+        Request::Expire { .. } => expiry::is_over(record),
+        Request::Apply { .. }
+        | Request::Approve
+        | Request::Retry
+        | Request::Expiring { .. }
+        | Request::CheckDrift { .. } => false,
+    })
+}
