@@ -14,7 +14,9 @@ use wit_parser::Resolve;
 
 use crate::inputs::Inputs;
 use crate::report::{Announce, Steps};
-use crate::wasm::{HotPages, Start, add_adapter_realloc, merge_segments, pre_initialise};
+use crate::wasm::{
+    HotPages, Start, add_adapter_realloc, direct_jumps, merge_segments, pre_initialise,
+};
 use crate::{BuildError, Built, CONTRACT, Report, cache, check_component, io};
 
 /// Exports of the Go SDK that this build uses: see `sdk/go/internal/abi` and
@@ -51,9 +53,10 @@ pub(crate) fn build(
 
 /// All the steps after Go's own.
 fn componentize(core: &[u8], mut steps: Steps<'_>) -> Result<Built, BuildError> {
+    let direct = steps.run("make jumps direct", || direct_jumps(core), Vec::as_slice)?;
     let merged = steps.run(
         "merge data segments",
-        || merge_segments(core),
+        || merge_segments(&direct),
         Vec::as_slice,
     )?;
     let started = steps.run(

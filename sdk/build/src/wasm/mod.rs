@@ -1,6 +1,7 @@
 //! Transformations of core modules. Each takes bytes and gives bytes; none
 //! knows anything about engines.
 
+mod jumps;
 mod pages;
 mod preinit;
 mod realloc;
@@ -9,6 +10,7 @@ mod segments;
 mod track;
 mod wasi;
 
+pub use jumps::direct_jumps;
 pub use preinit::{HotPages, PreInitError, PreInitialised, Start, pre_initialise};
 pub use realloc::add_adapter_realloc;
 pub use segments::merge_segments;
