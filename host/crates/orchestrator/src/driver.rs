@@ -363,7 +363,7 @@ impl Driver {
                 format!("run {number} begins"),
             )
         });
-        self.commit_taking(batch, request).await?;
+        self.commit_taking(batch, &[request]).await?;
         for event in expired.into_iter().chain(event) {
             self.context.publish(&self.id, event);
         }
@@ -380,16 +380,7 @@ impl Driver {
         let Some(run) = RunLoop::load(self).await? else {
             return self.finish_request(request, Vec::new()).await;
         };
-        let mut batch = Batch::new();
-        self.status.active = true;
-        self.status.reason = None;
-        batch.put(key::status(&self.id), encode(&self.status));
-        // The request leaves the inbox before its event is in the journal: a
-        // crash between the two loses neither the run nor its state, and the
-        // person sees that nothing moved.
-        self.commit_taking(batch, request).await?;
-        let run = run.reopened(event);
-        self.finish_run(run).await
+        self.finish_run(run.reopened(event, request)).await
     }
 
     /// Takes a run up that was parked by this worker, or was under way when
@@ -457,7 +448,7 @@ impl Driver {
         if !events.is_empty() {
             batch.put(key::status(&self.id), encode(&self.status));
         }
-        self.commit_taking(batch, request).await?;
+        self.commit_taking(batch, &[request]).await?;
         for event in events {
             self.context.publish(&self.id, event);
         }
@@ -466,7 +457,11 @@ impl Driver {
 
     /// Commits and takes a request out of the inbox, both or neither. The API
     /// may put requests in meanwhile; then the inbox is read again.
-    pub(crate) async fn commit_taking(&self, batch: Batch, request: Request) -> Result<(), Stop> {
+    pub(crate) async fn commit_taking(
+        &self,
+        batch: Batch,
+        requests: &[Request],
+    ) -> Result<(), Stop> {
         let record_key = key::deployment(&self.id);
         loop {
             let mut batch = batch.clone();
@@ -475,8 +470,10 @@ impl Driver {
                 .read_raw::<DeploymentRecord>(&record_key)
                 .await?
             {
-                if let Some(place) = record.inbox.iter().position(|r| *r == request) {
-                    record.inbox.remove(place);
+                for request in requests {
+                    if let Some(place) = record.inbox.iter().position(|r| r == request) {
+                        record.inbox.remove(place);
+                    }
                 }
                 batch
                     .guard(Guard::Equals(record_key.clone(), raw))

@@ -246,7 +246,7 @@ impl Driver {
             Some(message),
         );
         self.record_event(&mut batch, event.clone());
-        self.commit_taking(batch, request).await?;
+        self.commit_taking(batch, &[request]).await?;
         tracing::info!(revision = gate.revision, plan = %digest, "waits for approval");
         self.context.publish(&self.id, event);
         Ok(None)
@@ -343,7 +343,7 @@ impl Driver {
             Some(message),
         );
         self.record_event(&mut batch, event.clone());
-        self.commit_taking(batch, request).await?;
+        self.commit_taking(batch, &[request]).await?;
         self.context.publish(&self.id, event);
         Ok(None)
     }
@@ -408,7 +408,7 @@ impl Driver {
         self.set_status(&mut batch, status, phase, now, reason);
         self.record_event(&mut batch, event.clone());
         match taking {
-            Some(request) => self.commit_taking(batch, request).await?,
+            Some(request) => self.commit_taking(batch, &[request]).await?,
             None => self.commit(batch).await?,
         }
         self.context.publish(&self.id, told);

@@ -81,6 +81,8 @@ pub(crate) struct RunLoop {
     held_until: Option<Timestamp>,
     /// The store may say what this run waits for.
     blocked: bool,
+    /// Requests that leave the inbox in the commit that has their event.
+    taking: Vec<(Event, Request)>,
     /// A call was not made because this worker must not act any more.
     gone: bool,
 }
@@ -131,6 +133,7 @@ impl RunLoop {
             held: HashSet::new(),
             held_until: None,
             blocked: false,
+            taking: Vec::new(),
             gone: false,
         }
     }
@@ -225,9 +228,15 @@ impl RunLoop {
         self
     }
 
-    pub(crate) fn reopened(mut self, event: Event) -> Self {
-        self.queue.push_back(event);
+    /// It had ended, and goes on because of a request.
+    pub(crate) fn reopened(mut self, event: Event, request: Request) -> Self {
+        self.ask(event, request);
         self
+    }
+
+    fn ask(&mut self, event: Event, request: Request) {
+        self.queue.push_back(event.clone());
+        self.taking.push((event, request));
     }
 
     fn show(&self, driver: &Driver) {
@@ -438,7 +447,13 @@ impl RunLoop {
             batch.delete(key::blocked(&driver.id));
             self.blocked = false;
         }
-        driver.commit(batch).await?;
+        let in_it = |(event, _): &mut (Event, Request)| entry.events.contains(event);
+        let taken: Vec<Request> = self.taking.extract_if(.., in_it).map(|(_, r)| r).collect();
+        if taken.is_empty() {
+            driver.commit(batch).await?;
+        } else {
+            driver.commit_taking(batch, &taken).await?;
+        }
         driver
             .handle
             .live(|live| live.as_mut().map(|live| live.follow(&entry.events)));
@@ -481,6 +496,9 @@ impl RunLoop {
         self.asked = record.as_ref().map_or(0, |r| r.asked);
         let over = record.as_ref().is_some_and(expiry::is_over);
         for request in record.map(|r| r.inbox).unwrap_or_default() {
+            if self.taking.iter().any(|(_, taken)| *taken == request) {
+                continue;
+            }
             match request {
                 // Waits for its turn.
                 Request::Apply { .. } | Request::Expiring { .. } | Request::CheckDrift { .. } => {}
@@ -494,14 +512,13 @@ impl RunLoop {
                 }
                 // Deleting what is in flight is stopping it and unwinding.
                 Request::Cancel | Request::Delete if self.record.kind == RunKind::Apply => {
-                    self.queue.push_back(Event::CancelRequested);
+                    self.ask(Event::CancelRequested, request);
                     self.advance(driver).await?;
-                    driver.commit_taking(Batch::new(), request).await?;
                 }
                 // A deletion cannot be taken back half-way, and what is under
                 // way needs no retry.
                 Request::Approve | Request::Cancel | Request::Delete | Request::Retry => {
-                    driver.commit_taking(Batch::new(), request).await?;
+                    driver.commit_taking(Batch::new(), &[request]).await?;
                 }
             }
         }

@@ -23,7 +23,7 @@ impl Driver {
         batch.put(key::outcome(&self.id, revision), encode(&outcome));
         batch.put(key::status(&self.id), encode(&self.status));
         self.record_event(&mut batch, event.clone());
-        self.commit_taking(batch, request).await?;
+        self.commit_taking(batch, &[request]).await?;
         self.context.publish(&self.id, event);
         Ok(None)
     }
@@ -52,7 +52,7 @@ impl Driver {
         );
         event.status = Some(DeploymentStatus::Failed);
         self.record_event(&mut batch, event.clone());
-        self.commit_taking(batch, request).await?;
+        self.commit_taking(batch, &[request]).await?;
         self.context.publish(&self.id, event);
         Ok(None)
     }

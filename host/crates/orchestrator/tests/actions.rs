@@ -1,9 +1,11 @@
-//! Every action in every state: once, twice, and with a crash right after it.
+//! Every action in every state: once, twice, and with a crash right after it or
+//! after any commit of what follows.
 //! What the answer is, and where the deployment ends once its engines are well
 //! again.
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use expect_test::expect;
@@ -204,15 +206,35 @@ async fn row(state: &str, action: &str) -> String {
     heal(&world);
     let twice = end(&world, &host).await;
 
-    let mut world = World::new();
-    let host = brought_to(state, &mut world).await;
-    let _ = act(&host, action).await;
-    // The host is killed; the next one finds what is in the store.
-    let next = world.host().await;
-    heal(&world);
-    let killed = end(&world, &next).await;
+    let killed = killed(state, action).await;
     let answer = answer.as_str().unwrap_or_default().to_owned();
     format!("{state:<13}{answer:<14}{once:<18}{twice:<18}{killed}")
+}
+
+/// Where it ends when the host is killed after the action was answered: at
+/// once, or after any number of its commits until it is at rest.
+async fn killed(state: &str, action: &str) -> String {
+    let mut ends = BTreeSet::new();
+    for commits in 0.. {
+        let mut world = World::new();
+        let next = world.clone();
+        let store = world.mortal(usize::MAX);
+        let host = brought_to(state, &mut world).await;
+        let _ = act(&host, action).await;
+        store.dies_after(commits);
+        heal(&world);
+        until("it died, or is at rest", async || {
+            let resting = host.occupancy();
+            store.is_dead() || resting.active + resting.queued + resting.parked == 0
+        })
+        .await;
+        // The next host finds what is in the store.
+        ends.insert(end(&world, &next.host().await).await);
+        if !store.is_dead() {
+            break;
+        }
+    }
+    ends.into_iter().collect::<Vec<_>>().join(" or ")
 }
 
 async fn table(action: &str) -> String {

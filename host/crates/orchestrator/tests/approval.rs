@@ -2,18 +2,15 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use common::{World, post, settle, two, web};
+use common::{Mortal, World, post, settle, two, web};
 use nestor_core::engine::EngineError;
 use nestor_core::environment::{Approval, EnvironmentPolicy};
 use nestor_core::ids::Digest;
-use nestor_core::ports::{Batch, Bytes, CommitError, Function, Store, StoreError};
+use nestor_core::ports::Function;
 use nestor_orchestrator::Orchestrator;
 use nestor_orchestrator::service::{Approving, Rejection, RequestMeta};
 use nestor_orchestrator::view::{DeploymentStatus as Is, DeploymentView, Phase, ResourceStatus};
@@ -463,53 +460,16 @@ async fn a_placeholder_is_never_applied() {
     }
 }
 
-/// A store that is gone after some commits, as when the process dies.
-struct Dies {
-    store: Arc<dyn Store>,
-    left: AtomicUsize,
-    dead: AtomicBool,
-}
-
-#[async_trait]
-impl Store for Dies {
-    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        let left = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        match left {
-            Ok(_) => self.store.commit(batch).await,
-            Err(_) => {
-                self.dead.store(true, Ordering::SeqCst);
-                Err(CommitError::Store(StoreError::Failed("dead".into())))
-            }
-        }
-    }
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.store.get(key).await
-    }
-    async fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Bytes)>, StoreError> {
-        self.store.scan(prefix, after, limit).await
-    }
-    fn exclusive(&self) -> bool {
-        true
-    }
-}
-
 /// Somebody who wants revision 1 deployed, and repeats what was not answered.
 /// None when the host died.
-async fn persist(host: &Orchestrator, dead: &AtomicBool) -> Option<DeploymentView> {
+async fn persist(host: &Orchestrator, store: &Mortal) -> Option<DeploymentView> {
     let body = serde_json::to_vec(&two()).expect("JSON");
     let meta = RequestMeta {
         idempotency_key: Some("once".into()),
         ..by("ada")
     };
     host.submit(&body, meta).await.ok()?;
-    while !dead.load(Ordering::SeqCst) {
+    while !store.is_dead() {
         let view = host.get("web").await.ok()?;
         match view.status {
             Is::Ready => return Some(view),
@@ -531,20 +491,15 @@ async fn a_crash_after_any_commit_loses_no_approval_and_repeats_nothing() {
     for commits in 0.. {
         let world = strict();
         let mut first = world.clone();
-        let store = Arc::new(Dies {
-            store: Arc::clone(&world.store),
-            left: AtomicUsize::new(commits),
-            dead: AtomicBool::new(false),
-        });
-        first.store = store.clone();
+        let store = first.mortal(commits);
         let alive = match first.try_host().await {
-            Some(host) => persist(&host, &store.dead).await,
+            Some(host) => persist(&host, &store).await,
             None => None,
         };
         if alive.is_none() {
             died += 1;
             let second = world.host().await;
-            let view = persist(&second, &AtomicBool::new(false))
+            let view = persist(&second, &world.clone().mortal(usize::MAX))
                 .await
                 .expect("goes on");
             assert_eq!(

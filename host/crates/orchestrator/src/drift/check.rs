@@ -238,7 +238,7 @@ impl Driver {
         };
         let mut batch = Batch::new();
         let kept = self.put_alarm(&mut batch, alarm).await?;
-        self.commit_taking(batch, request).await?;
+        self.commit_taking(batch, &[request]).await?;
         if let Some(alarm) = kept {
             self.context.alarms.look(Kind::Drift, &self.id, alarm.at);
         }
@@ -322,7 +322,7 @@ impl Driver {
                 changed @ Guarded::Changed => changed.into(),
             })?;
         } else {
-            self.commit_taking(batch, request).await?;
+            self.commit_taking(batch, &[request]).await?;
         }
         for event in events {
             self.context.publish(&self.id, event);

@@ -5,9 +5,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use nestor_core::engine::Features;
 use nestor_core::environment::Environments;
 use nestor_core::execution::Jitter;
 use nestor_core::ids::Timestamp;
-use nestor_core::ports::{EngineStatus, Store};
+use nestor_core::ports::{Batch, Bytes, CommitError, EngineStatus, Store, StoreError};
 use nestor_orchestrator::service::RequestMeta;
 use nestor_orchestrator::view::{DeploymentStatus, DeploymentView, ResourceView};
 use nestor_orchestrator::{Limits, Orchestrator, Parts, Surroundings};
@@ -130,6 +131,63 @@ impl World {
             environments: self.environments.clone(),
         };
         Orchestrator::start(parts).await.ok()
+    }
+
+    /// Hosts from now on die after that many commits; what they wrote is found
+    /// by hosts of a clone that was made before.
+    pub(crate) fn mortal(&mut self, commits: usize) -> Arc<Mortal> {
+        let store = Arc::new(Mortal {
+            store: Arc::clone(&self.store),
+            left: AtomicUsize::new(commits),
+            dead: AtomicBool::new(false),
+        });
+        self.store = store.clone();
+        store
+    }
+}
+
+/// A store that is gone after some commits, as when the process dies.
+pub(crate) struct Mortal {
+    store: Arc<dyn Store>,
+    left: AtomicUsize,
+    dead: AtomicBool,
+}
+
+impl Mortal {
+    /// It dies after that many more commits.
+    pub(crate) fn dies_after(&self, commits: usize) {
+        self.left.store(commits, Ordering::SeqCst);
+    }
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Store for Mortal {
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        let left = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if left.is_ok() && !self.is_dead() {
+            return self.store.commit(batch).await;
+        }
+        self.dead.store(true, Ordering::SeqCst);
+        Err(CommitError::Store(StoreError::Failed("dead".into())))
+    }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(key).await
+    }
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Bytes)>, StoreError> {
+        self.store.scan(prefix, after, limit).await
+    }
+    fn exclusive(&self) -> bool {
+        true
     }
 }
 
