@@ -42,6 +42,7 @@ mod preview;
 mod records;
 mod recovery;
 pub mod report;
+mod revisions;
 mod run_loop;
 mod scheduler;
 mod scope;

@@ -1,6 +1,5 @@
 //! The façade.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +11,14 @@ use nestor_core::ports::StoreError;
 
 use crate::context::{Context, Parts};
 use crate::impact::Offer;
-use crate::keep::PastRevision;
 use crate::records::{DeploymentRecord, Request, RevisionRecord, RunKind, StatusRecord, key};
 use crate::report::{NoReport, ReportView};
 use crate::scheduler::{Occupancy, keep_time};
 use crate::service::{Approving, ListFilter, Rejection, RequestMeta};
 use crate::submit::{ask, ask_and_put, internal};
-use crate::surroundings::rfc3339;
 use crate::view::{
     Accepted, DeploymentPage, DeploymentStatus, DeploymentView, DriftView, EventView, GraphView,
-    ImpactView, PlanView, RevisionView,
+    ImpactView, PlanView,
 };
 use crate::worker::Worker;
 use crate::{
@@ -380,34 +377,6 @@ impl Orchestrator {
             .map_err(internal)
     }
 
-    /// Posts an earlier revision again, as a new one. Without a number: the one
-    /// before the current.
-    ///
-    /// # Errors
-    /// [`Rejection::Conflict`] when there is no such revision.
-    pub async fn rollback(
-        &self,
-        id: &str,
-        to: Option<u64>,
-        meta: RequestMeta,
-    ) -> Result<Accepted, Rejection> {
-        let (id, status) = self.status(id).await?;
-        let to = to.unwrap_or(status.revision.saturating_sub(1));
-        let revision = self
-            .context
-            .read::<RevisionRecord>(&key::revision(&id, to))
-            .await
-            .map_err(internal)?;
-        let Some(revision) = revision else {
-            return Err(conflict(
-                &id,
-                &status,
-                &format!("there is no revision {to} to go back to"),
-            ));
-        };
-        self.submit(revision.body.as_bytes(), meta).await
-    }
-
     /// What a run did, or does; without a number, of what is going on or went
     /// on last.
     ///
@@ -425,60 +394,6 @@ impl Orchestrator {
                 None => format!("deployment {id} has no run yet"),
             }),
         })
-    }
-
-    /// Every revision, the latest first.
-    ///
-    /// # Errors
-    /// See [`Rejection`].
-    pub async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection> {
-        let (id, status) = self.status(id).await?;
-        let all = self
-            .context
-            .read_all::<RevisionRecord>(&key::revisions(&id))
-            .await
-            .map_err(internal)?;
-        let mut never_applied: BTreeMap<String, String> = self
-            .context
-            .read_all(&key::outcomes(&id))
-            .await
-            .map_err(internal)?
-            .into_iter()
-            .collect();
-        let views = all.into_iter().rev().map(|(_, r)| RevisionView {
-            outcome: match never_applied.remove(&key::outcome(&id, r.revision)) {
-                Some(outcome) => outcome,
-                None => match r.revision.cmp(&status.revision) {
-                    std::cmp::Ordering::Less => "superseded".into(),
-                    std::cmp::Ordering::Equal => serde_json::to_value(status.status)
-                        .ok()
-                        .and_then(|v| v.as_str().map(str::to_owned))
-                        .unwrap_or_default(),
-                    std::cmp::Ordering::Greater => "queued".into(),
-                },
-            },
-            revision: r.revision,
-            by: r.by,
-            created_at: rfc3339(r.created_at),
-            added: r.added,
-            changed: r.changed,
-            removed: r.removed,
-        });
-        let past = self
-            .context
-            .read_all::<PastRevision>(&key::past_revisions(&id))
-            .await
-            .map_err(internal)?;
-        let past = past.into_iter().rev().map(|(_, r)| RevisionView {
-            outcome: r.outcome.unwrap_or_else(|| "superseded".into()),
-            revision: r.revision,
-            by: r.by,
-            created_at: rfc3339(r.created_at),
-            added: r.added,
-            changed: r.changed,
-            removed: r.removed,
-        });
-        Ok(views.chain(past).collect())
     }
 
     /// What a change of one resource would touch, in this deployment and in
@@ -528,7 +443,7 @@ impl Orchestrator {
         Ok(feed::stream(Arc::clone(&self.context), id, after, follow))
     }
 
-    async fn status(&self, id: &str) -> Result<(DeploymentId, StatusRecord), Rejection> {
+    pub(crate) async fn status(&self, id: &str) -> Result<(DeploymentId, StatusRecord), Rejection> {
         let id = parse(id)?;
         let status = self
             .context
@@ -549,7 +464,7 @@ fn not_found(id: &DeploymentId) -> Rejection {
     Rejection::NotFound(id.to_string())
 }
 
-fn conflict(id: &DeploymentId, status: &StatusRecord, problem: &str) -> Rejection {
+pub(crate) fn conflict(id: &DeploymentId, status: &StatusRecord, problem: &str) -> Rejection {
     let word = serde_json::to_value(status.status)
         .ok()
         .and_then(|v| v.as_str().map(str::to_owned))

@@ -460,7 +460,7 @@ pub(crate) mod key {
     pub(crate) fn past_revision(id: &DeploymentId, revision: u64) -> String {
         format!("rvs/{id}/{revision:08}")
     }
-    /// What became of a revision that was never applied.
+    /// What became of a revision that was not applied whole.
     pub(crate) fn outcome(id: &DeploymentId, revision: u64) -> String {
         format!("out/{id}/{revision:08}")
     }

@@ -442,6 +442,7 @@ impl RunLoop {
             self.revision.revision,
             reason,
         );
+        self.note_outcome(driver, &mut batch);
         self.note_wait(driver, calls.is_empty(), &mut batch);
         if self.blocked && self.run.mode() != Mode::Forward {
             batch.delete(key::blocked(&driver.id));
@@ -464,6 +465,25 @@ impl RunLoop {
             self.call(driver, step, call);
         }
         Ok(())
+    }
+
+    /// Writes down what became of the revision, unless it was applied whole.
+    fn note_outcome(&self, driver: &Driver, batch: &mut Batch) {
+        let (RunKind::Apply, Some(outcome)) = (self.record.kind, self.run.outcome()) else {
+            return;
+        };
+        let at = key::outcome(&driver.id, self.revision.revision);
+        let became = match outcome {
+            Outcome::Completed => {
+                batch.delete(at);
+                return;
+            }
+            Outcome::Failed => "failed",
+            Outcome::RolledBack => "rolled_back",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Stuck => "stuck",
+        };
+        batch.put(at, encode(&became));
     }
 
     /// Writes down that nothing is to do before some time, or no longer, so that

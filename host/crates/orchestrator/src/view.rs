@@ -309,8 +309,10 @@ pub struct RevisionView {
     pub by: String,
     /// RFC 3339.
     pub created_at: String,
-    /// `queued`, `skipped`, `refused`, `superseded`, or the deployment's status
-    /// when it is the current one.
+    /// The deployment's status when it is the current one; of a later one
+    /// `queued`; of an earlier one `superseded` when it was applied whole, else
+    /// what became of it: `skipped`, `refused`, `expired`, `failed`,
+    /// `rolled_back`, `cancelled` or `stuck`.
     pub outcome: String,
     /// Names of resources that are new, changed or gone against the one before.
     pub added: Vec<String>,

@@ -575,6 +575,59 @@ async fn rolling_back_posts_an_earlier_revision_again() {
 }
 
 #[tokio::test]
+async fn rolling_back_passes_over_what_was_not_applied_whole() {
+    let world = World::new();
+    world.engines.script("database", database());
+    let host = world.host().await;
+    let sized = |size: u64| {
+        let mut body = two();
+        body["resources"][0]["config"]["size"] = json!(size);
+        body
+    };
+    let back = async || host.rollback("web", None, RequestMeta::default()).await;
+    deploy(&host, &sized(1)).await;
+    assert_eq!(
+        back().await.err(),
+        Some(Rejection::Conflict(
+            "deployment web is ready; no revision before it was applied whole; name one to go back to".into()
+        ))
+    );
+    let no = EngineError::Failed("no".into());
+    world.engines.script("extra", Behaviour::default().fail(no));
+    let mut failing = sized(2);
+    let extra = json!({ "name": "extra", "catalogRef": "app:1.0.0", "config": {} });
+    failing["resources"]
+        .as_array_mut()
+        .expect("some")
+        .push(extra);
+    let view = deploy(&host, &failing).await;
+    assert_status(&view, DeploymentStatus::RolledBack);
+    deploy(&host, &sized(3)).await;
+    let accepted = back().await.expect("accepted");
+    assert_eq!(accepted.revision, 4);
+    assert_status(&settle(&host, "web").await, DeploymentStatus::Ready);
+    let database = world.engines.existing("web", "database");
+    assert_eq!(database.expect("there").config, json!({ "size": 1 }));
+    let outcomes: Vec<(u64, String)> = host
+        .revisions("web")
+        .await
+        .expect("there")
+        .into_iter()
+        .map(|r| (r.revision, r.outcome))
+        .collect();
+    let word = |n: u64, word: &str| (n, word.to_owned());
+    assert_eq!(
+        outcomes,
+        [
+            word(4, "ready"),
+            word(3, "superseded"),
+            word(2, "rolled_back"),
+            word(1, "superseded"),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_plan_changes_nothing_and_carries_unknowns() {
     let world = World::new();
     world.engines.script("database", database());
