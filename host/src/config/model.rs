@@ -95,10 +95,12 @@ pub(crate) struct ServerConfig {
     pub(crate) max_streams: Option<usize>,
     /// Deployments that wait or run at once.
     pub(crate) max_queue: Option<usize>,
-    /// Engine calls at once.
     /// Deployments that are worked on at once.
     pub(crate) max_runs: Option<usize>,
+    /// Engine calls at once.
     pub(crate) max_calls: Option<u32>,
+    /// For how long a deleted deployment is still known.
+    pub(crate) keep_deleted: Option<Duration>,
 }
 
 /// What is told of the host's inside.
@@ -126,6 +128,8 @@ impl Config {
     pub(crate) const GRACE: Duration = Duration::from_secs(20);
     /// A tenth of an hour would not be a grace any more.
     pub(crate) const MAX_GRACE: Duration = Duration::from_secs(3600);
+    /// Ten years: as long as any law wants a record.
+    pub(crate) const MAX_KEEP_DELETED: Duration = Duration::from_secs(3_660 * 24 * 3_600);
 }
 
 /// With no file at all.
@@ -152,6 +156,7 @@ impl Default for Config {
                 max_streams: None,
                 max_queue: None,
                 max_runs: None,
+                keep_deleted: None,
                 max_calls: None,
             },
             telemetry: TelemetryConfig {

@@ -60,6 +60,7 @@ const SERVER: &[&str] = &[
     "max_streams",
     "max_queue",
     "max_runs",
+    "keep_deleted",
     "max_calls",
 ];
 const TELEMETRY: &[&str] = &["log", "format", "otlp"];
@@ -497,6 +498,9 @@ fn server(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> ServerConfi
     if let Some(listen) = section.read("listen", problems, |node| listen(node.text()?)) {
         server.listen = listen;
     }
+    server.keep_deleted = section.read("keep_deleted", problems, |node| {
+        duration(node, Config::MAX_KEEP_DELETED)
+    });
     if let Some(grace) = section.read("grace", problems, |node| duration(node, Config::MAX_GRACE)) {
         server.grace = grace;
     }

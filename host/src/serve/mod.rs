@@ -50,6 +50,7 @@ fn orchestrator_limits(config: &Config) -> nestor_orchestrator::Limits {
     nestor_orchestrator::Limits {
         queue: config.server.max_queue.unwrap_or(default.queue),
         runs: config.server.max_runs.unwrap_or(default.runs),
+        keep_deleted: config.server.keep_deleted.unwrap_or(default.keep_deleted),
         calls: calls
             .and_then(|calls| usize::try_from(calls).ok())
             .unwrap_or(default.calls),

@@ -23,6 +23,7 @@ use nestor_core::ports::StoreError;
 use crate::context::Context;
 use crate::drift;
 use crate::expiry;
+use crate::forget;
 use crate::records::{decode, key};
 
 /// Documents per read while loading: small ones.
@@ -30,6 +31,8 @@ const LOAD_PAGE: usize = 5_000;
 /// Alarms that go off at once, after a night without the host: each is a
 /// commit, and commits at the same time share a flush.
 const AT_ONCE: usize = 64;
+/// Deleted deployments that are forgotten at once: nobody waits for that.
+const FORGOTTEN_AT_ONCE: usize = 4;
 /// Before an alarm that could not go off tries again: a store that fails, and
 /// an inbox that is full, mostly stay so for a while.
 const AGAIN_MS: u64 = 30_000;
@@ -40,16 +43,19 @@ pub(crate) enum Kind {
     Expiry,
     /// Somebody wants to know whether it is still as it was applied.
     Drift,
+    /// It was deleted long ago.
+    Forget,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Expiry, Self::Drift];
+    const ALL: [Self; 3] = [Self::Expiry, Self::Drift, Self::Forget];
 
     /// In keys.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Expiry => "exp",
             Self::Drift => "dft",
+            Self::Forget => "fgt",
         }
     }
 }
@@ -84,7 +90,7 @@ struct Times {
 }
 
 /// How many alarms of a kind may go off now.
-type Room = [(Kind, usize); 2];
+type Room = [(Kind, usize); 3];
 
 impl Alarms {
     /// Looks at the alarm at that time, or earlier if that was to be anyway.
@@ -190,6 +196,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
         let room = [
             (Kind::Expiry, AT_ONCE),
             (Kind::Drift, context.looking.room()),
+            (Kind::Forget, FORGOTTEN_AT_ONCE),
         ];
         let due = context.alarms.due(now, room);
         if !due.is_empty() {
@@ -220,6 +227,7 @@ async fn fire(context: &Arc<Context>, kind: Kind, id: DeploymentId) {
     let fired = match kind {
         Kind::Expiry => expiry::fire(context, &id).await,
         Kind::Drift => drift::fire(context, &id).await,
+        Kind::Forget => forget::fire(context, &id).await,
     };
     match fired {
         Ok(Fired::Done) => {}
@@ -240,7 +248,7 @@ pub(crate) fn again(context: &Context) -> Timestamp {
 mod tests {
     use super::*;
 
-    const ROOM: Room = [(Kind::Expiry, 1_000), (Kind::Drift, 0)];
+    const ROOM: Room = [(Kind::Expiry, 1_000), (Kind::Drift, 0), (Kind::Forget, 0)];
 
     fn id(number: u64) -> DeploymentId {
         DeploymentId::new(format!("d{number}")).unwrap()
@@ -269,7 +277,7 @@ mod tests {
         assert_eq!(alarms.next(ROOM), Some(now));
         assert_eq!(alarms.due(now, ROOM), [(Kind::Expiry, id(9))]);
         assert_eq!(alarms.next(ROOM), None);
-        let two = [(Kind::Expiry, 1), (Kind::Drift, 2)];
+        let two = [(Kind::Expiry, 1), (Kind::Drift, 2), (Kind::Forget, 0)];
         let due = alarms.due(now, two);
         assert_eq!(due, [(Kind::Drift, id(0)), (Kind::Drift, id(1))]);
         assert_eq!(alarms.known(Kind::Drift, &id(2)), Some(Timestamp(2)));

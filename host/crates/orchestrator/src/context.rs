@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
@@ -49,6 +50,8 @@ pub struct Limits {
     /// Calls under way at once, by engine; one that is not named is bounded by
     /// `calls` alone.
     pub engines: BTreeMap<EngineId, usize>,
+    /// For how long a deployment that was deleted is still known.
+    pub keep_deleted: Duration,
 }
 
 impl Default for Limits {
@@ -61,6 +64,8 @@ impl Default for Limits {
             parked: 200_000,
             runs: 1_024,
             engines: BTreeMap::new(),
+            // Somebody may come back from a holiday.
+            keep_deleted: Duration::from_secs(30 * 24 * 3_600),
         }
     }
 }

@@ -28,6 +28,9 @@ const WARN_AT: u32 = 10;
 const WARN_AT_MOST: Duration = Duration::from_secs(24 * 3_600);
 /// Nobody can act on a warning that comes later than this.
 const WARN_AT_LEAST: Duration = Duration::from_secs(60);
+/// After destroying failed, beyond the retries of its resources: nobody waits
+/// for it, and most outages are over by then.
+const AGAIN_AFTER_MS: u64 = 3_600_000;
 /// Attempts against requests that come in at the same moment.
 const ATTEMPTS: usize = 16;
 
@@ -58,6 +61,29 @@ impl ExpiryAlarm {
             expires_at,
         }
     }
+}
+
+/// Sets the alarm again in the batch in which destroying a deployment failed
+/// whose time is over; answers when it goes off.
+pub(crate) async fn set_again(
+    context: &Context,
+    id: &DeploymentId,
+    batch: &mut Batch,
+) -> Result<Option<Timestamp>, StoreError> {
+    let record = context
+        .read::<DeploymentRecord>(&key::deployment(id))
+        .await?;
+    let at = context.now().plus_millis(AGAIN_AFTER_MS);
+    // One that is posted meanwhile writes over it, or finds it outdated.
+    Ok(record.map(|record| {
+        let alarm = ExpiryAlarm {
+            at,
+            revision: record.revision,
+            expires_at: at,
+        };
+        batch.put(key::alarm(Kind::Expiry.as_str(), id), encode(&alarm));
+        at
+    }))
 }
 
 /// The alarm's time has come: what it asks for goes into the inbox.

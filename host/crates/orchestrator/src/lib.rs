@@ -25,6 +25,7 @@ mod events;
 mod expiry;
 mod feed;
 mod foresee;
+mod forget;
 mod gate;
 mod impact;
 mod job;

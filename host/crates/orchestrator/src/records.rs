@@ -553,6 +553,34 @@ pub(crate) mod key {
     pub(crate) fn related(definition: &DefinitionName) -> String {
         format!("rel/{definition}/")
     }
+    /// What a deployment has many of; its resources and what it holds are gone
+    /// when it is deleted.
+    pub(crate) fn of_deployment(id: &DeploymentId) -> [String; 7] {
+        [
+            revisions(id),
+            past_revisions(id),
+            outcomes(id),
+            runs(id),
+            format!("jrn/{id}/"),
+            all_befores(id),
+            events(id),
+        ]
+    }
+    /// What it has one of, beside its own document and the number of its last
+    /// run.
+    pub(crate) fn alone_of_deployment(id: &DeploymentId) -> [String; 9] {
+        [
+            status(id),
+            lease(id),
+            wait(id),
+            gate(id),
+            gate_plan(id),
+            approval(id),
+            refusal(id),
+            drift(id),
+            blocked(id),
+        ]
+    }
     pub(crate) fn idempotency(key: &str) -> String {
         // Hashed: a client's key may hold anything.
         format!("{IDEMPOTENCY}{}", Digest::of(key.as_bytes()).hex())

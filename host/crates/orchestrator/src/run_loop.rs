@@ -2,6 +2,7 @@
 //! effects, effects into calls and timers.
 
 mod calls;
+mod ending;
 mod operation;
 
 use std::cmp::Reverse;
@@ -443,6 +444,7 @@ impl RunLoop {
             reason,
         );
         self.note_outcome(driver, &mut batch);
+        let later = self.set_alarm(driver, new_status, &mut batch).await?;
         self.note_wait(driver, calls.is_empty(), &mut batch);
         if self.blocked && self.run.mode() != Mode::Forward {
             batch.delete(key::blocked(&driver.id));
@@ -455,6 +457,9 @@ impl RunLoop {
         } else {
             driver.commit_taking(batch, &taken).await?;
         }
+        if let Some((kind, at)) = later {
+            driver.context.alarms.look(kind, &driver.id, at);
+        }
         driver
             .handle
             .live(|live| live.as_mut().map(|live| live.follow(&entry.events)));
@@ -465,25 +470,6 @@ impl RunLoop {
             self.call(driver, step, call);
         }
         Ok(())
-    }
-
-    /// Writes down what became of the revision, unless it was applied whole.
-    fn note_outcome(&self, driver: &Driver, batch: &mut Batch) {
-        let (RunKind::Apply, Some(outcome)) = (self.record.kind, self.run.outcome()) else {
-            return;
-        };
-        let at = key::outcome(&driver.id, self.revision.revision);
-        let became = match outcome {
-            Outcome::Completed => {
-                batch.delete(at);
-                return;
-            }
-            Outcome::Failed => "failed",
-            Outcome::RolledBack => "rolled_back",
-            Outcome::Cancelled => "cancelled",
-            Outcome::Stuck => "stuck",
-        };
-        batch.put(at, encode(&became));
     }
 
     /// Writes down that nothing is to do before some time, or no longer, so that

@@ -326,7 +326,7 @@ async fn deployments_from_before_the_policy_are_looked_at_until_they_are_gone() 
     assert!(
         world
             .store
-            .scan("alm/", None, 1)
+            .scan("alm/dft/", None, 1)
             .await
             .expect("read")
             .is_empty()

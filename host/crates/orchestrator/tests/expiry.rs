@@ -193,6 +193,32 @@ async fn what_cannot_be_destroyed_is_stuck_until_somebody_retries() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_destroyed_is_tried_again_every_hour() {
+    let world = world();
+    let fails = EngineError::Failed("still in use".into());
+    let stubborn = database().fail_destroy(fails);
+    world.engines.script("database", stubborn);
+    let host = world.host().await;
+    deploy(&host, &living("1h")).await;
+    world.clock.advance(60 * MINUTE);
+    until(&host, DeploymentStatus::Stuck).await;
+    let tried = || world.engines.calls_of(Function::Destroy, "database").len();
+    let (once, mut hours) = (tried(), 0);
+    drop(host);
+    let host = world.host().await;
+    while hours < 3 {
+        world.clock.advance(60 * MINUTE);
+        hours += 1;
+        common::until("it was tried again", async || tried() == once + hours).await;
+        until(&host, DeploymentStatus::Stuck).await;
+    }
+    world.engines.script("database", database());
+    world.clock.advance(60 * MINUTE);
+    until(&host, DeploymentStatus::Deleted).await;
+    assert!(world.engines.world("web").is_empty());
+}
+
+#[tokio::test]
 async fn a_deletion_before_the_end_is_the_end() {
     let world = world();
     let host = world.host().await;
@@ -208,7 +234,7 @@ async fn a_deletion_before_the_end_is_the_end() {
     assert!(
         world
             .store
-            .scan("alm/", None, 10)
+            .scan("alm/exp/", None, 10)
             .await
             .expect("read")
             .is_empty()

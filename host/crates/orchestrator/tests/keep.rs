@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -78,6 +80,78 @@ async fn old_runs_go_and_what_is_gone_keeps_its_end() {
     );
     // And it can come back.
     assert_status(&deploy(&host, &sized(1)).await, DeploymentStatus::Ready);
+}
+
+#[tokio::test]
+async fn what_was_deleted_long_ago_is_forgotten_whenever_the_host_dies() {
+    const MONTH: Duration = Duration::from_secs(30 * 24 * 3_600);
+    for commits in 0.. {
+        let mut world = world();
+        let next = world.clone();
+        let store = world.mortal(usize::MAX);
+        let host = world.host().await;
+        for size in 1..=3 {
+            deploy(&host, &sized(size)).await;
+        }
+        let meta = RequestMeta::default;
+        host.delete("web", meta()).await.expect("taken");
+        assert_status(&settle(&host, "web").await, DeploymentStatus::Deleted);
+        common::until("it rests", async || host.occupancy().active == 0).await;
+        world.clock.hold(true);
+        world.clock.advance(MONTH - Duration::from_secs(3_600));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(host.get("web").await.is_ok());
+        store.dies_after(commits);
+        world.clock.advance(2 * Duration::from_secs(3_600));
+        let known = async |host: &Orchestrator| host.get("web").await.is_ok();
+        common::until("it is forgotten, or the host died", async || {
+            store.is_dead() || !known(&host).await
+        })
+        .await;
+        let host = next.host().await;
+        common::until("it is forgotten", async || !known(&host).await).await;
+        // Nothing of it is left but the number that is never used again.
+        let mut left = Vec::new();
+        for (at, _) in next.store.scan("", None, 10_000).await.expect("read") {
+            if at.split('/').any(|part| part == "web") {
+                left.push(at);
+            }
+        }
+        assert_eq!(left, ["cnt/web"], "after {commits}");
+        let list = host
+            .list(Default::default(), None, 10)
+            .await
+            .expect("read");
+        assert!(list.items.is_empty());
+        let view = deploy(&host, &sized(1)).await;
+        assert_status(&view, DeploymentStatus::Ready);
+        assert_eq!(view.revision, 1);
+        assert_eq!(count(&next, "run/web/00000005").await, 1);
+        if !store.is_dead() {
+            assert!(commits > 2, "it died only {commits} times");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_posted_anew_is_not_forgotten() {
+    let world = world();
+    let host = world.host().await;
+    deploy(&host, &sized(1)).await;
+    let meta = RequestMeta::default;
+    host.delete("web", meta()).await.expect("taken");
+    settle(&host, "web").await;
+    let again = deploy(&host, &sized(2)).await;
+    assert_eq!(again.revision, 2);
+    world.clock.advance(Duration::from_secs(31 * 24 * 3_600));
+    common::until("the alarm went off", async || {
+        count(&world, "alm/fgt/").await == 0
+    })
+    .await;
+    let view = host.get("web").await.expect("there");
+    assert_status(&view, DeploymentStatus::Ready);
+    assert_eq!(host.revisions("web").await.expect("there").len(), 2);
 }
 
 #[tokio::test]

@@ -1,0 +1,55 @@
+//! What the end of a run leaves behind, beside its status.
+
+use nestor_core::execution::Outcome;
+use nestor_core::ids::Timestamp;
+use nestor_core::ports::{Batch, StoreError};
+
+use super::RunLoop;
+use crate::alarms::Kind;
+use crate::driver::Driver;
+use crate::records::{RunKind, encode, key};
+use crate::view::DeploymentStatus;
+use crate::{expiry, forget};
+
+impl RunLoop {
+    /// Writes down what became of the revision, unless it was applied whole.
+    pub(super) fn note_outcome(&self, driver: &Driver, batch: &mut Batch) {
+        let (RunKind::Apply, Some(outcome)) = (self.record.kind, self.run.outcome()) else {
+            return;
+        };
+        let at = key::outcome(&driver.id, self.revision.revision);
+        let became = match outcome {
+            Outcome::Completed => {
+                batch.delete(at);
+                return;
+            }
+            Outcome::Failed => "failed",
+            Outcome::RolledBack => "rolled_back",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Stuck => "stuck",
+        };
+        batch.put(at, encode(&became));
+    }
+
+    /// What the end of a deletion leaves for later: to forget it, or to try
+    /// again what nobody asked for and so nobody looks at.
+    pub(super) async fn set_alarm(
+        &self,
+        driver: &Driver,
+        status: DeploymentStatus,
+        batch: &mut Batch,
+    ) -> Result<Option<(Kind, Timestamp)>, StoreError> {
+        let Some(outcome) = self.run.outcome() else {
+            return Ok(None);
+        };
+        if status == DeploymentStatus::Deleted {
+            let at = forget::set(&driver.context, &driver.id, batch);
+            return Ok(Some((Kind::Forget, at)));
+        }
+        if (self.record.kind, outcome) == (RunKind::Expire, Outcome::Failed) {
+            let at = expiry::set_again(&driver.context, &driver.id, batch).await?;
+            return Ok(at.map(|at| (Kind::Expiry, at)));
+        }
+        Ok(None)
+    }
+}
