@@ -309,6 +309,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
                 );
                 let limits = Limits {
                     calls: options.calls,
+                    // What is checked at the end must still be known.
+                    keep_deleted: Duration::MAX,
                     ..Limits::default()
                 };
                 let started =

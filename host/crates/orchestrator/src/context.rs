@@ -50,7 +50,8 @@ pub struct Limits {
     /// Calls under way at once, by engine; one that is not named is bounded by
     /// `calls` alone.
     pub engines: BTreeMap<EngineId, usize>,
-    /// For how long a deployment that was deleted is still known.
+    /// For how long a deployment that was deleted is still known;
+    /// [`Duration::MAX`] is for ever.
     pub keep_deleted: Duration,
 }
 

@@ -26,15 +26,16 @@ struct ForgetAlarm {
 }
 
 /// Sets the alarm in the batch that makes a deployment deleted; answers when it
-/// goes off.
-pub(crate) fn set(context: &Context, id: &DeploymentId, batch: &mut Batch) -> Timestamp {
-    let keep = u64::try_from(context.limits.keep_deleted.as_millis()).unwrap_or(u64::MAX);
+/// goes off, if ever.
+pub(crate) fn set(context: &Context, id: &DeploymentId, batch: &mut Batch) -> Option<Timestamp> {
+    // More milliseconds than there are is for ever.
+    let keep = u64::try_from(context.limits.keep_deleted.as_millis()).ok()?;
     let at = context.now().plus_millis(keep);
     batch.put(
         key::alarm(Kind::Forget.as_str(), id),
         encode(&ForgetAlarm { at }),
     );
-    at
+    Some(at)
 }
 
 /// The alarm's time has come. Everything else goes before the deployment's own

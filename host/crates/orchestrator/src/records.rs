@@ -570,16 +570,9 @@ pub(crate) mod key {
     /// run.
     pub(crate) fn alone_of_deployment(id: &DeploymentId) -> [String; 9] {
         [
-            status(id),
-            lease(id),
-            wait(id),
-            gate(id),
-            gate_plan(id),
-            approval(id),
-            refusal(id),
-            drift(id),
-            blocked(id),
+            "sta", "fen", "wait", "gat", "gpl", "apr", "ref", "drf", "blk",
         ]
+        .map(|kind| format!("{kind}/{id}"))
     }
     pub(crate) fn idempotency(key: &str) -> String {
         // Hashed: a client's key may hold anything.

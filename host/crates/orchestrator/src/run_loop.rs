@@ -443,8 +443,7 @@ impl RunLoop {
             self.revision.revision,
             reason,
         );
-        self.note_outcome(driver, &mut batch);
-        let later = self.set_alarm(driver, new_status, &mut batch).await?;
+        let later = self.leave_behind(driver, new_status, &mut batch).await?;
         self.note_wait(driver, calls.is_empty(), &mut batch);
         if self.blocked && self.run.mode() != Mode::Forward {
             batch.delete(key::blocked(&driver.id));

@@ -118,10 +118,7 @@ async fn what_was_deleted_long_ago_is_forgotten_whenever_the_host_dies() {
             }
         }
         assert_eq!(left, ["cnt/web"], "after {commits}");
-        let list = host
-            .list(Default::default(), None, 10)
-            .await
-            .expect("read");
+        let list = host.list(Default::default(), None, 10).await.expect("read");
         assert!(list.items.is_empty());
         let view = deploy(&host, &sized(1)).await;
         assert_status(&view, DeploymentStatus::Ready);

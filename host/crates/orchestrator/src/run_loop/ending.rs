@@ -13,10 +13,7 @@ use crate::{expiry, forget};
 
 impl RunLoop {
     /// Writes down what became of the revision, unless it was applied whole.
-    pub(super) fn note_outcome(&self, driver: &Driver, batch: &mut Batch) {
-        let (RunKind::Apply, Some(outcome)) = (self.record.kind, self.run.outcome()) else {
-            return;
-        };
+    fn note_outcome(&self, driver: &Driver, outcome: Outcome, batch: &mut Batch) {
         let at = key::outcome(&driver.id, self.revision.revision);
         let became = match outcome {
             Outcome::Completed => {
@@ -31,9 +28,9 @@ impl RunLoop {
         batch.put(at, encode(&became));
     }
 
-    /// What the end of a deletion leaves for later: to forget it, or to try
-    /// again what nobody asked for and so nobody looks at.
-    pub(super) async fn set_alarm(
+    /// At its end: what became of the revision; and of a deletion, an alarm to
+    /// forget it, or to try again what nobody asked for and so nobody looks at.
+    pub(super) async fn leave_behind(
         &self,
         driver: &Driver,
         status: DeploymentStatus,
@@ -42,9 +39,12 @@ impl RunLoop {
         let Some(outcome) = self.run.outcome() else {
             return Ok(None);
         };
+        if self.record.kind == RunKind::Apply {
+            self.note_outcome(driver, outcome, batch);
+        }
         if status == DeploymentStatus::Deleted {
             let at = forget::set(&driver.context, &driver.id, batch);
-            return Ok(Some((Kind::Forget, at)));
+            return Ok(at.map(|at| (Kind::Forget, at)));
         }
         if (self.record.kind, outcome) == (RunKind::Expire, Outcome::Failed) {
             let at = expiry::set_again(&driver.context, &driver.id, batch).await?;
