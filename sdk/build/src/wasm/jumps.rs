@@ -13,7 +13,8 @@
 //!   from the place on to the jump. Where a goroutine can come back into the
 //!   middle of that loop, or somebody jumps there from outside, the loop begins
 //!   with a table of its own; whoever comes to its beginning says so in local 0
-//!   and is let through with one comparison.
+//!   and is let through with one comparison;
+//! - and so is a plain call, which is for place 0, at the head of the function.
 //!
 //! The numbers of places stay as they are, for they are also what the runtime
 //! remembers of goroutines that wait.
@@ -66,7 +67,7 @@ pub fn direct_jumps(wasm: &[u8]) -> Result<Vec<u8>, TransformError> {
     Ok(sections.encode())
 }
 
-/// A function with jumps.
+/// A function with places.
 struct Function<'a> {
     /// The bytes of the code section, which all ranges are of.
     code: &'a [u8],

@@ -63,7 +63,9 @@ impl<'o, 'b> Reader<'o, 'b> {
                 }
             )
         };
-        if !self.skip(is_loop) {
+        // Without jumps there is no loop, and then the last block has no end.
+        let jumps = self.skip(is_loop);
+        if !jumps && !leaves {
             return None;
         }
         let mut count = 0;
@@ -80,11 +82,18 @@ impl<'o, 'b> Reader<'o, 'b> {
         let mut blocks = Vec::with_capacity(count);
         for left in (0..count).rev() {
             let outer = Outer {
-                all: u32::try_from(left).ok()?,
-                places: &places,
+                blocks: u32::try_from(left).ok()?,
+                jumps,
                 leaves,
+                places: &places,
             };
             blocks.push(self.block(&outer)?);
+        }
+        if !jumps {
+            // What is behind the last block was read as part of it.
+            self.at -= 2;
+            let behind = self.operators.get(self.at)?.1.start;
+            blocks.last_mut()?.cut(behind);
         }
         let mut from = vec![None; count];
         for (index, block) in blocks.iter().enumerate() {
@@ -128,7 +137,7 @@ impl<'o, 'b> Reader<'o, 'b> {
                 O::End if depth == 0 => return Some(block),
                 O::End => depth -= 1,
                 O::Br { relative_depth } if *relative_depth >= depth => {
-                    if relative_depth - depth != outer.all {
+                    if !outer.jumps || relative_depth - depth != outer.blocks {
                         return None;
                     }
                     let (to, place) = self.jump(outer.places)?;
@@ -140,7 +149,8 @@ impl<'o, 'b> Reader<'o, 'b> {
                     continue;
                 }
                 O::BrIf { relative_depth } if *relative_depth >= depth => {
-                    if !outer.leaves || relative_depth - depth != outer.all + 1 {
+                    let all = outer.blocks + u32::from(outer.jumps);
+                    if !outer.leaves || relative_depth - depth != all {
                         return None;
                     }
                     block.leaves = true;
@@ -204,10 +214,13 @@ impl<'o, 'b> Reader<'o, 'b> {
 
 /// What is around a block.
 struct Outer<'p> {
-    /// How many blocks up to the loop around all.
-    all: u32,
-    places: &'p [usize],
+    /// How many other blocks.
+    blocks: u32,
+    /// Then a loop, for jumps.
+    jumps: bool,
+    /// Then a block, for those who leave their goroutine.
     leaves: bool,
+    places: &'p [usize],
 }
 
 impl Block {
@@ -240,7 +253,8 @@ fn places(table: &O<'_>, count: usize) -> Option<Vec<usize>> {
         }
         places.push(target);
     }
-    Some(places)
+    // Where calls begin.
+    (places[0] == 0).then_some(places)
 }
 
 fn is_block(o: &O<'_>) -> bool {

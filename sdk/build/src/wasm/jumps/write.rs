@@ -18,20 +18,12 @@ impl Function<'_> {
             writer.open(Label::Leave);
         }
         writer.open(Label::Nowhere);
-        writer.put(&spans, Some(Table::Whole));
+        // A place of zero is where calls begin; others are for those who come back.
+        writer.put(&spans, Some(0));
         writer.close();
         writer.out.extend_from_slice(&self.code[self.tail.clone()]);
         writer.out
     }
-}
-
-/// How spans begin that can be entered elsewhere than at the first.
-#[derive(Clone, Copy)]
-enum Table {
-    /// By the number of the place.
-    Whole,
-    /// The same, but with this number at once with the first.
-    Loop(i32),
 }
 
 /// What is around the code that is being written, and can be branched to.
@@ -79,13 +71,15 @@ impl<'s> Writer<'s> {
         found.next().expect("every block is in a span")
     }
 
-    fn put(&mut self, spans: &'s [Span], table: Option<Table>) {
+    /// `told`: somebody may come elsewhere than to the first, which is told by
+    /// this number.
+    fn put(&mut self, spans: &'s [Span], told: Option<i32>) {
         for span in spans[1..].iter().rev() {
             self.open(Label::Before(span));
         }
-        if let Some(table) = table {
+        if let Some(told) = told {
             self.open(Label::Before(&spans[0]));
-            self.enter(spans, table);
+            self.enter(spans, told);
             self.close();
         }
         for (index, span) in spans.iter().enumerate() {
@@ -106,22 +100,20 @@ impl<'s> Writer<'s> {
             None => self.block(span.first),
             Some(inner) => {
                 self.open(Label::Again(span));
-                self.put(&inner.spans, inner.told.map(Table::Loop));
+                self.put(&inner.spans, inner.told);
                 self.close();
             }
         }
     }
 
-    /// Branches to where the number of the place says.
-    fn enter(&mut self, spans: &[Span], table: Table) {
+    /// Branches to where the number of the place says, unless that is the first.
+    fn enter(&mut self, spans: &[Span], told: i32) {
         let places = &self.function.places;
         let (first, last) = (spans[0].first, spans[spans.len() - 1].last);
         let begin = places.partition_point(|block| *block < first);
         let end = places.partition_point(|block| *block <= last);
-        let depth = match table {
-            Table::Whole => 0,
-            Table::Loop(_) => 1,
-        };
+        // Inside of the if.
+        let depth = 1;
         let targets: Vec<u32> = places[begin..end]
             .iter()
             .map(|to| self.entry(*to, spans) + depth)
@@ -134,21 +126,19 @@ impl<'s> Writer<'s> {
                 targets,
             ),
         };
-        if let Table::Loop(told) = table {
-            self.add(&I::LocalGet(PLACE));
+        self.add(&I::LocalGet(PLACE));
+        if told != 0 {
             self.add(&I::I32Const(told));
             self.add(&I::I32Ne);
-            self.add(&I::If(BlockType::Empty));
         }
+        self.add(&I::If(BlockType::Empty));
         self.add(&I::LocalGet(PLACE));
         if begin > 0 {
             self.add(&I::I32Const(i32::try_from(begin).unwrap_or(i32::MAX)));
             self.add(&I::I32Sub);
         }
         self.add(&I::BrTable(targets.into(), default));
-        if depth > 0 {
-            self.add(&I::End);
-        }
+        self.add(&I::End);
     }
 
     /// The label before the block, or before the loop that it is in, when it can
