@@ -6,7 +6,7 @@ use nestor_core::ports::Bytes;
 use serde_json::Value;
 
 use crate::engines::{World, output_of};
-use crate::scenario::Acknowledged;
+use crate::people::Acknowledged;
 use crate::{Invariant, Violation};
 
 /// Statuses in which nothing moves by itself.
@@ -75,14 +75,21 @@ pub fn all(
                 format!("{id} is {word} although its time is over"),
             );
         }
-        let tampered = world.tampered(id);
+        // What the last run was told to leave alone, nobody puts right.
+        let mut tampered = world.tampered(id);
+        tampered.retain(|name| !left_out(&status, name));
         if put_right && word == "ready" && !tampered.is_empty() {
             breach(
                 Invariant::WorldMatchesStatus,
                 format!("{id} is ready, but somebody changed {tampered:?} and nobody put it right"),
             );
         }
-        let open = read(disk, key)["inbox"].as_array().map_or(0, Vec::len);
+        let held = |request: &&Value| word == "awaiting_approval" && request["apply"].is_object();
+        let inbox = read(disk, key)["inbox"].clone();
+        let open = inbox.as_array().map_or(0, |inbox| {
+            // Later revisions wait behind one that waits for approval.
+            inbox.iter().filter(|request| !held(request)).count()
+        });
         if open > 0 {
             breach(
                 Invariant::NothingLost,
@@ -90,6 +97,7 @@ pub fn all(
             );
         }
         cancelled_starts_nothing(disk, id, &mut breach);
+        nothing_unapproved(disk, id, &mut breach);
         matches_world(disk, world, id, &status, &mut breach);
     }
     found
@@ -109,6 +117,12 @@ fn events(disk: &BTreeMap<String, Bytes>, id: &str) -> Vec<Value> {
     range
         .filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok())
         .collect()
+}
+
+/// Whether the last run was of a part without this resource.
+fn left_out(status: &Value, resource: &str) -> bool {
+    let left_out = status["left_out"].as_array();
+    left_out.is_some_and(|left_out| left_out.iter().any(|left| left == resource))
 }
 
 fn cancelled_starts_nothing(
@@ -138,6 +152,42 @@ fn cancelled_starts_nothing(
     }
 }
 
+fn nothing_unapproved(
+    disk: &BTreeMap<String, Bytes>,
+    id: &str,
+    breach: &mut impl FnMut(Invariant, String),
+) {
+    // The revision whose run may begin things.
+    let mut permitted = None;
+    for event in events(disk, id) {
+        let message = event["message"].as_str().unwrap_or_default();
+        let forward = message.starts_with("apply") || message.starts_with("destroy");
+        let revision = event["revision"].as_u64().unwrap_or_default();
+        match event["type"].as_str().unwrap_or_default() {
+            // Who gave a deployment its time has said that it is to go, and who
+            // approved a revision, that it is to be as it says.
+            "approved" | "expired" | "remediating" => permitted = Some(revision),
+            // An approval is of one run; only what failed may be retried.
+            "status" => {
+                let ended = ["ready", "rolled_back", "cancelled", "deleted"];
+                if ended.contains(&event["status"].as_str().unwrap_or_default()) {
+                    permitted = None;
+                }
+            }
+            "started" if forward && permitted != Some(revision) => {
+                let spec = &read(disk, &format!("rev/{id}/{revision:08}"))["spec"];
+                if spec["strategy"]["approval"] == "required" {
+                    breach(
+                        Invariant::NothingUnapproved,
+                        format!("{id}: {event} was not approved"),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The last state that was reached whole is the one that a rollback goes back to.
 fn matches_world(
     disk: &BTreeMap<String, Bytes>,
@@ -151,7 +201,15 @@ fn matches_world(
     let mut baseline: Option<Option<u64>> = Some(None);
     for event in events(disk, id) {
         match event["status"].as_str() {
-            Some("ready") => baseline = Some(event["revision"].as_u64()),
+            Some("ready") => {
+                let revision = event["revision"].as_u64();
+                let whole = revision.is_some_and(|revision| {
+                    let scope = &read(disk, &format!("rev/{id}/{revision:08}"))["scope"];
+                    !scope["targets"].is_array()
+                });
+                // After a part, what stands is of several revisions.
+                baseline = whole.then_some(revision);
+            }
             Some("deleted") => baseline = Some(None),
             Some("failed" | "stuck") if event["type"] == "status" => baseline = None,
             Some(_) | None => {}
@@ -180,13 +238,20 @@ fn matches_world(
                 .collect()
         }
     };
+    // What the last run left as it was is of whichever revision.
+    let in_part = |name: &String| status["status"] != "ready" || !left_out(status, name);
+    let expected: BTreeMap<String, Value> = expected
+        .into_iter()
+        .filter(|(name, _)| in_part(name))
+        .collect();
     let there: BTreeMap<String, Value> = world
         .of(id)
         .into_iter()
         .map(|(name, config)| (name, config["v"].clone()))
+        .filter(|(name, _)| in_part(name))
         .collect();
     if status["status"] == "ready" {
-        for (name, config) in &world.of(id) {
+        for (name, config) in world.of(id).iter().filter(|(name, _)| in_part(name)) {
             for (needed, value) in config["needs"].as_object().into_iter().flatten() {
                 let is = world.of(id).get(needed).map(|c| output_of(id, needed, c));
                 if is.as_deref() != value.as_str() {

@@ -10,8 +10,10 @@
 //! | [`clock`] | time: it jumps when nothing else can happen |
 //! | [`store`] | the disk: a commit is whole or not at all; the host may die before or after one |
 //! | [`engines`] | engines and the world they change: slow, failing, forgetful |
-//! | [`receivers`] | who subscribed: out of reach, refusing, slow |
-//! | [`scenario`] | the people: posts, updates, cancels, deletes, retries; one host, or two workers on one disk |
+//! | `receivers` | who subscribed: out of reach, refusing, slow |
+//! | [`people`] | people: posts, updates, parts, approvals, cancels, deletes, retries |
+//! | `platform` | the catalog |
+//! | [`scenario`] | nobody: puts the others together; one host, or two workers on one disk |
 //! | [`exhaustive`] | the same with a death at every commit and effect, one after another |
 //! | [`turns`] | composers who want more than the host can do at once |
 //! | [`check`] | nobody: what has to hold in the end |
@@ -21,6 +23,7 @@ pub mod clock;
 pub mod dice;
 pub mod engines;
 pub mod exhaustive;
+pub mod people;
 mod platform;
 mod receivers;
 pub mod scenario;
@@ -43,6 +46,8 @@ pub enum Invariant {
     UnwindsInReverse,
     /// A cancelled deployment starts nothing new.
     CancelledStartsNothing,
+    /// Nothing begins that has to be approved and was not.
+    NothingUnapproved,
     /// No operation takes effect twice.
     NoEffectTwice,
     /// What is deployed in the end is what the status says.

@@ -508,9 +508,14 @@ impl Driver {
         self.lease.give_up(&self.id, batch);
     }
 
-    /// Commits under the lease.
+    /// Commits under the lease. A worker that stood still for longer than its
+    /// leases last writes nothing, also when nobody took them: it does not know
+    /// what it missed before it has said that it is alive again.
     pub(crate) async fn commit(&self, mut batch: Batch) -> Result<(), Guarded> {
         if !active(Mutation::StaleWritesAreRefused) {
+            if !self.context.worker.alive(self.context.now()) {
+                return Err(Guarded::Stop(Stop::Fenced));
+            }
             batch.guard(self.lease.guard(&self.id));
         }
         match self.context.store.commit(batch).await {

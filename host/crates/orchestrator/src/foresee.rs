@@ -54,6 +54,8 @@ pub(crate) enum Unforeseen {
     Refused(Vec<Violation>),
     /// A bug, or a damaged document.
     Internal(String),
+    /// The worker that asks must not act for the deployment any more.
+    Stale,
 }
 
 /// What is asked of the engines.
@@ -63,6 +65,9 @@ pub(crate) struct Question<'a> {
     /// None: all.
     pub(crate) part: Option<&'a BTreeSet<ResourceName>>,
     pub(crate) traceparent: Option<&'a str>,
+    /// The worker that asks under the deployment's lease; none: somebody who
+    /// changes nothing.
+    pub(crate) worker: Option<u64>,
 }
 
 /// What is known of an output while planning.
@@ -105,6 +110,9 @@ impl Question<'_> {
             }
             let resolved =
                 resolve(spec, revision, planned, &outputs).map_err(Unforeseen::Internal)?;
+            if !self.may_ask() {
+                return Err(Unforeseen::Stale);
+            }
             match self.one(planned, &resolved, current).await {
                 Ok(proposed) => {
                     remember(&mut outputs, planned, current, &proposed);
@@ -168,6 +176,13 @@ impl Question<'_> {
             digested,
             basis,
         ))
+    }
+
+    /// A worker whose leases ran out must begin nothing: others may have.
+    fn may_ask(&self) -> bool {
+        let context = self.context;
+        self.worker
+            .is_none_or(|number| context.worker.alive_as(number, context.now()))
     }
 
     fn planned_basis(&self, planned: &PlannedResource, basis: &mut Basis) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use nestor_core::environment::Approval;
 use nestor_core::execution::RunPlan;
+use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::ids::{Digest, ResourceName, Timestamp};
 use nestor_core::ports::Batch;
 use nestor_core::spec::DeploymentSpec;
@@ -147,6 +148,9 @@ impl Driver {
     }
 
     fn approval(&self, spec: &DeploymentSpec) -> Approval {
+        if active(Mutation::NothingUnapproved) {
+            return Approval::Automatic;
+        }
         let environment = self.context.environments.get(&spec.environment);
         environment.approval.or(spec.strategy.approval)
     }
@@ -171,6 +175,7 @@ impl Driver {
             compared: compared(revision, &intent.resources),
             part: intent.part.as_ref(),
             traceparent: revision.traceparent.as_deref(),
+            worker: Some(self.lease.worker()),
         };
         let give_up = context.now().plus_millis(PLAN_WAIT_MS);
         loop {
@@ -190,6 +195,7 @@ impl Driver {
                 Err(Unforeseen::NotNow { message, .. } | Unforeseen::Internal(message)) => {
                     return Ok(Err(format!("it cannot be planned: {message}")));
                 }
+                Err(Unforeseen::Stale) => return Err(Stop::Fenced),
                 Err(Unforeseen::Refused(violations)) => {
                     let all = violations.into_iter().map(|v| v.message);
                     return Ok(Err(shortened(all.collect())));

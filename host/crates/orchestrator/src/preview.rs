@@ -56,6 +56,7 @@ pub(crate) async fn of(
         compared,
         part: part.as_ref(),
         traceparent: meta.traceparent.as_deref(),
+        worker: None,
     };
     let mut foreseen = question.ask().await.map_err(|why| match why {
         Unforeseen::NotNow {
@@ -67,6 +68,7 @@ pub(crate) async fn of(
         },
         Unforeseen::Refused(violations) => Rejection::Invalid(violations),
         Unforeseen::Internal(message) => internal(message),
+        Unforeseen::Stale => internal("a plan for nobody's lease cannot be stale"),
     })?;
     let left_out = compared.left_out(part.as_ref());
     if !left_out.is_empty() {

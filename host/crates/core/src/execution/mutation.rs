@@ -17,6 +17,8 @@ pub enum Mutation {
     UnwindsInReverse,
     /// A request to stop is noted, and the run goes on.
     CancelledStartsNothing,
+    /// A plan that has to be approved is not waited for.
+    NothingUnapproved,
     /// An attempt is an operation of its own.
     NoEffectTwice,
     /// A destruction that never happened counts as done.
@@ -35,13 +37,14 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::DependenciesFirst,
         Self::OneOperationAtATime,
         Self::NothingLost,
         Self::EverythingEnds,
         Self::UnwindsInReverse,
         Self::CancelledStartsNothing,
+        Self::NothingUnapproved,
         Self::NoEffectTwice,
         Self::WorldMatchesStatus,
         Self::StaleWritesAreRefused,
