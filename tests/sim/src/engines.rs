@@ -32,15 +32,20 @@ pub struct Weather {
     pub pending: u64,
     /// `observe` denies what is there.
     pub lies: u64,
-    /// A call does not come back before its time is over, before or after the
-    /// effect.
+    /// A call does not come back before its time is over: a change before or
+    /// after its effect, or a look.
     pub hangs: u64,
+    /// A look takes long.
+    pub slow: u64,
     /// A call arrives twice.
     pub twice: u64,
 }
 
 /// How long an engine's call may take.
 const WALL_MS: u64 = 600_000;
+
+/// How long a slow look takes, at most.
+const SLOW_MS: u64 = 120_000;
 
 /// A resource as it is in the world.
 #[derive(Debug, Clone, PartialEq)]
@@ -340,8 +345,19 @@ impl SimEngines {
             call.request.name.to_string(),
         );
         let operation = call.context.operation_id.clone();
-        let wait = self.world.lock().dice.below(500);
-        self.pass(wait).await?;
+        let (wait, hangs) = {
+            let mut inner = self.world.lock();
+            let mut wait = inner.dice.below(500);
+            // Much can be asked for while a look goes on and on.
+            if inner.once_in(self.world.weather.slow) {
+                wait = inner.dice.below(SLOW_MS);
+            }
+            (wait, inner.once_in(self.world.weather.hangs))
+        };
+        self.pass(if hangs { WALL_MS } else { wait }).await?;
+        if hangs {
+            return Err(too_long());
+        }
         let transient = {
             let mut inner = self.world.lock();
             inner.once_in(self.world.weather.transient)

@@ -73,6 +73,7 @@ impl Default for Options {
                 pending: 6,
                 lies: 10,
                 hangs: 60,
+                slow: 3,
                 twice: 8,
             },
             fate: Fate {
@@ -98,6 +99,7 @@ impl Options {
         Self {
             weather: Weather {
                 hangs: 0,
+                slow: 0,
                 twice: 0,
                 ..usual.weather
             },
