@@ -3,6 +3,7 @@
 
 mod calls;
 mod ending;
+mod inbox;
 mod operation;
 
 use std::cmp::Reverse;
@@ -17,12 +18,10 @@ use nestor_core::ids::{ResourceName, Timestamp};
 use nestor_core::ports::{Batch, StoreError};
 
 use crate::driver::{Driver, Stop};
-use crate::expiry;
 use crate::job::Target;
 use crate::live::Live;
 use crate::records::{
-    DeploymentRecord, JournalEntry, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord,
-    WaitRecord, encode, key,
+    JournalEntry, Request, ResourceRecord, RevisionRecord, RunRecord, WaitRecord, encode, key,
 };
 use crate::view::EventView;
 use crate::{narrate, status};
@@ -486,50 +485,6 @@ impl RunLoop {
             None => {}
         }
         self.wait_written = until.is_some();
-    }
-
-    /// Requests for a run that is under way.
-    async fn look_into_inbox(&mut self, driver: &mut Driver) -> Result<(), Stop> {
-        if !std::mem::take(&mut self.rung) {
-            return Ok(());
-        }
-        driver.handle.heard();
-        let record = driver
-            .context
-            .read::<DeploymentRecord>(&key::deployment(&driver.id))
-            .await?;
-        self.asked = record.as_ref().map_or(0, |r| r.asked);
-        let over = record.as_ref().is_some_and(expiry::is_over);
-        for request in record.map(|r| r.inbox).unwrap_or_default() {
-            if self.taking.iter().any(|(_, taken)| *taken == request) {
-                continue;
-            }
-            match request {
-                // Waits for its turn.
-                Request::Apply { .. } | Request::Expiring { .. } | Request::CheckDrift { .. } => {}
-                // Stays until the run has been unwound; then it is destroyed.
-                Request::Expire { .. } => {
-                    let stops = self.record.kind == RunKind::Apply && over;
-                    if let Some(event) = expiry::stop(self.run.mode()).filter(|_| stops) {
-                        self.queue.push_back(event);
-                        self.advance(driver).await?;
-                    }
-                }
-                // Deleting what is in flight is stopping it and unwinding.
-                Request::Cancel | Request::Delete if self.record.kind == RunKind::Apply => {
-                    self.ask(Event::CancelRequested, request);
-                    self.advance(driver).await?;
-                }
-                // A deletion cannot be taken back half-way, and what is under
-                // way needs no retry.
-                Request::Approve | Request::Cancel | Request::Delete | Request::Retry => {
-                    driver.commit_taking(Batch::new(), &[request]).await?;
-                }
-            }
-        }
-        // Whoever lets go of a thing rings too.
-        self.look_again();
-        self.advance(driver).await
     }
 
     async fn wait(&mut self, driver: &Driver) {

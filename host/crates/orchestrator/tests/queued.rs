@@ -4,10 +4,13 @@ mod common;
 
 use serde_json::{Value, json};
 
-use common::{World, post, settle, two};
-use nestor_core::ports::Function;
+use common::{World, post, settle, two, until};
+use futures::StreamExt as _;
+use nestor_core::engine::Features;
+use nestor_core::ports::{EngineStatus, Function};
 use nestor_orchestrator::Orchestrator;
-use nestor_orchestrator::view::{DeploymentStatus, DeploymentView};
+use nestor_orchestrator::service::RequestMeta;
+use nestor_orchestrator::view::{DeploymentStatus, DeploymentView, Phase};
 use nestor_testkit::engines::{Behaviour, Hang};
 
 fn database() -> Behaviour {
@@ -114,4 +117,49 @@ async fn a_revision_that_fails_does_not_stop_the_next() {
     let tried = world.engines.calls_of(Function::Apply, "app");
     let tried: Vec<u64> = tried.iter().map(|call| call.revision).collect();
     assert_eq!(tried, [1, 2, 3]);
+}
+
+/// Revision 2 is still being looked at when two requests come in, of which the
+/// first ends its run at once: how often it was told to stop, and how it ended.
+async fn while_validating(requests: [&str; 2]) -> (usize, DeploymentStatus) {
+    let world = World::new();
+    world.engines.script("database", database());
+    let host = world.host().await;
+    post(&host, &sized(1, None)).await;
+    settle(&host, "web").await;
+    let preparing = EngineStatus::Preparing;
+    world
+        .engines
+        .add_with("fake", Features::default(), preparing);
+    post(&host, &sized(2, None)).await;
+    until("validating", async || {
+        host.get("web").await.expect("there").phase == Phase::Validating
+    })
+    .await;
+    for request in requests {
+        let meta = RequestMeta::default();
+        let asked = match request {
+            "cancel" => host.cancel("web", meta).await,
+            _ => host.delete("web", meta).await,
+        };
+        asked.expect(request);
+    }
+    world.engines.add("fake");
+    let view = settle(&host, "web").await;
+    let events: Vec<_> = host
+        .events("web", None, false)
+        .await
+        .expect("there")
+        .collect()
+        .await;
+    let stops = events.iter().filter(|e| e.kind == "cancelling").count();
+    (stops, view.status)
+}
+
+#[tokio::test]
+async fn what_comes_after_a_run_was_stopped_is_not_for_that_run() {
+    let twice = while_validating(["cancel", "cancel"]).await;
+    assert_eq!(twice, (1, DeploymentStatus::Cancelled));
+    let gone = while_validating(["cancel", "delete"]).await;
+    assert_eq!(gone, (1, DeploymentStatus::Deleted));
 }
