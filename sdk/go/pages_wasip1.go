@@ -15,7 +15,7 @@ import (
 const pageSize = 4096
 
 // maxHotRuns is how many runs of pages the build may name.
-const maxHotRuns = 20
+const maxHotRuns = 24
 
 // hot are the runs of pages that calls write to, as the build found them.
 var (
