@@ -79,7 +79,6 @@ pub(crate) struct Context {
     pub(crate) delivery: Arc<dyn Delivery>,
     pub(crate) surroundings: Arc<dyn Surroundings>,
     pub(crate) limits: Limits,
-    #[allow(dead_code, reason = "gates and drift read it from here")]
     pub(crate) environments: Environments,
     pub(crate) slots: Arc<Slots>,
     pub(crate) scheduler: Scheduler,
