@@ -231,6 +231,9 @@ async fn a_deployments_life_from_the_command_line() {
         "{deleted}"
     );
     world.expect(0, &["delete", "nothing", "--ignore-missing"]);
+    let listed = |args: &[&str]| world.expect(0, args).contains("paint");
+    assert!(!listed(&["get"]));
+    assert!(listed(&["get", "--deleted"]) && listed(&["get", "--status", "deleted"]));
     let refused = world.nestor(&["get", "nothing", "-o", "json"]);
     let problem: Value = serde_json::from_slice(&refused.stderr).unwrap();
     assert_eq!(problem["code"], "deployment-not-found");

@@ -1,7 +1,7 @@
 //! `nestor get`.
 
 use clap::Args;
-use nestor_client::{Client, Deployment, DeploymentPage, Filter};
+use nestor_client::{Client, Deployment, DeploymentPage, DeploymentStatus, Filter};
 use serde_json::{Value, json};
 
 use super::live::{deployment_colour, headline, resources};
@@ -25,6 +25,9 @@ pub(crate) struct GetArgs {
     /// List only those with a status, such as ready or in_progress
     #[arg(long, conflicts_with = "id")]
     status: Option<String>,
+    /// List also those that are deleted and still known
+    #[arg(long, conflicts_with_all = ["id", "status"])]
+    deleted: bool,
     /// List no more than this many
     #[arg(long, conflicts_with = "id", value_name = "N", value_parser = positive)]
     limit: Option<usize>,
@@ -63,7 +66,8 @@ pub(crate) async fn run(args: &GetArgs, client: &Client, out: &Out) -> Result<Co
                 environment: args.environment.clone(),
                 status: args.status.clone(),
             };
-            let (page, raw) = all(&filter, args.limit, client).await?;
+            let also_deleted = args.deleted || args.status.is_some();
+            let (page, raw) = all(&filter, also_deleted, args.limit, client).await?;
             out.answer(&raw, |out| list(&page, out))?;
         }
     }
@@ -73,6 +77,7 @@ pub(crate) async fn run(args: &GetArgs, client: &Client, out: &Out) -> Result<Co
 /// Page after page, as one.
 async fn all(
     filter: &Filter,
+    also_deleted: bool,
     limit: Option<usize>,
     client: &Client,
 ) -> Result<(DeploymentPage, Value), Failure> {
@@ -83,12 +88,18 @@ async fn all(
     let mut raw = Vec::new();
     let mut left = limit.unwrap_or(usize::MAX);
     while left > 0 {
+        let most = if also_deleted { left.min(PAGE) } else { PAGE };
         let page = client
-            .deployments(filter, whole.next.as_deref(), Some(left.min(PAGE)))
+            .deployments(filter, whole.next.as_deref(), Some(most))
             .await?;
-        left = left.saturating_sub(page.items.len());
-        whole.items.extend(page.value.items);
-        raw.extend(page.raw["items"].as_array().into_iter().flatten().cloned());
+        let items = page.raw["items"].as_array().into_iter().flatten();
+        for (item, as_it_came) in page.value.items.into_iter().zip(items) {
+            if left > 0 && (also_deleted || item.status != DeploymentStatus::Deleted) {
+                left -= 1;
+                whole.items.push(item);
+                raw.push(as_it_came.clone());
+            }
+        }
         whole.next = page.value.next;
         if whole.next.is_none() {
             break;
