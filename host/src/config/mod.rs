@@ -93,13 +93,14 @@ mod tests {
             "#]],
         );
         check(
-            "server: {listen: localhost, grace: 5 minutes, max_calls: 0}\nstore: {kind: sledd}\n",
+            "server: {listen: localhost, grace: 5 minutes, max_calls: 0, keep_deleted: 0s}\nstore: {kind: sledd}\n",
             expect![[r#"
-            nestor.yaml:1: server.max_calls: must be 1 to 1000
-            nestor.yaml:1: server.listen: "localhost" is not an address to listen on; write it as 127.0.0.1:8080, or 0.0.0.0:8080 for every network
-            nestor.yaml:1: server.grace: "5 minutes" is not a duration; write it as 90s, 5m or 1h30m (units ms, s, m, h, d)
-            nestor.yaml:2: store.kind: "sledd" is not a store; did you mean "sled"? (known: sled, memory)
-        "#]],
+                nestor.yaml:1: server.max_calls: must be 1 to 1000
+                nestor.yaml:1: server.listen: "localhost" is not an address to listen on; write it as 127.0.0.1:8080, or 0.0.0.0:8080 for every network
+                nestor.yaml:1: server.keep_deleted: must be at least 1m
+                nestor.yaml:1: server.grace: "5 minutes" is not a duration; write it as 90s, 5m or 1h30m (units ms, s, m, h, d)
+                nestor.yaml:2: store.kind: "sledd" is not a store; did you mean "sled"? (known: sled, memory)
+            "#]],
         );
         check(
             "telemetry: {log: 'info,,=x', format: xml}\ncatalog: {directory: nowhere}\n",

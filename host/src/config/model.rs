@@ -128,6 +128,8 @@ impl Config {
     pub(crate) const GRACE: Duration = Duration::from_secs(20);
     /// A tenth of an hour would not be a grace any more.
     pub(crate) const MAX_GRACE: Duration = Duration::from_secs(3600);
+    /// Who waits for the end of a deletion asks what came of it.
+    pub(crate) const MIN_KEEP_DELETED: Duration = Duration::from_secs(60);
     /// Ten years: as long as any law wants a record.
     pub(crate) const MAX_KEEP_DELETED: Duration = Duration::from_secs(3_660 * 24 * 3_600);
 }

@@ -499,7 +499,10 @@ fn server(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> ServerConfi
         server.listen = listen;
     }
     server.keep_deleted = section.read("keep_deleted", problems, |node| {
-        duration(node, Config::MAX_KEEP_DELETED)
+        match duration(node, Config::MAX_KEEP_DELETED)? {
+            keep if keep >= Config::MIN_KEEP_DELETED => Ok(keep),
+            _ => Err("must be at least 1m".into()),
+        }
     });
     if let Some(grace) = section.read("grace", problems, |node| duration(node, Config::MAX_GRACE)) {
         server.grace = grace;
