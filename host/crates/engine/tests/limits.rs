@@ -193,3 +193,22 @@ async fn the_store_has_a_quota() {
     let bytes: usize = map.values().map(|value| value.len()).sum();
     assert!(bytes <= 512 << 10 && bytes > 256 << 10, "{bytes}");
 }
+
+/// The answer comes before its instance is cleaned up; the place for the next
+/// one is only free after that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_call_at_once_is_never_two_instances() {
+    let fixture = start(|options| options.max_calls = 1).await;
+    fixture.load("noop", noop(), "").await;
+    let callers = (0..4).map(|_| {
+        let host = Arc::clone(&fixture.host);
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                apply(&host, "noop", json!({})).await.unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nestor_core::engine::EngineError;
 use nestor_core::ports::{Function, Reply};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::AbortHandle;
 use tracing::Instrument;
 use wasmtime::{Store, UpdateDeadline};
@@ -69,18 +69,27 @@ pub(crate) struct Bounds {
     pub(crate) wall: Duration,
 }
 
-/// Waits for its turn: first among the calls of this engine, then among all.
-pub(crate) async fn slot(
+/// The right to have one instance.
+pub(crate) struct Turn {
+    _own: OwnedSemaphorePermit,
+    _shared: OwnedSemaphorePermit,
+}
+
+/// Waits for a turn: first among the calls of this engine, then among all.
+pub(crate) async fn turn(
     runtime: &Runtime,
     engine_slots: &Arc<Semaphore>,
-) -> Result<impl Sized + Send + use<>, EngineError> {
+) -> Result<Turn, EngineError> {
     let wait = async {
         let own = Arc::clone(engine_slots).acquire_owned().await;
         let shared = Arc::clone(&runtime.slots).acquire_owned().await;
         (own, shared)
     };
     match tokio::time::timeout(MAX_QUEUE, wait).await {
-        Ok((Ok(own), Ok(shared))) => Ok((own, shared)),
+        Ok((Ok(own), Ok(shared))) => Ok(Turn {
+            _own: own,
+            _shared: shared,
+        }),
         Ok(_) => Err(EngineError::Unavailable {
             message: "the host is shutting down".into(),
             retry_after: None,
@@ -96,24 +105,33 @@ pub(crate) async fn slot(
 
 /// Asks in a task of its own: a panic of the host ends that task and nothing
 /// else, and so does dropping this future.
+///
+/// With a turn, the answer of an engine that can have nothing left at work
+/// outside, neither tools nor requests, is not held up by cleaning up its
+/// instance; the turn ends with that.
 pub(crate) async fn ask(
     runtime: &Arc<Runtime>,
     pre: EnginePre<CallState>,
     around: Surroundings,
     bounds: Bounds,
     question: Question,
+    turn: Option<Turn>,
 ) -> Result<Answer, EngineError> {
     let runtime = Arc::clone(runtime);
     let engine = around.engine.clone();
-    let work = async move { run(&runtime, &pre, around, bounds, question).await };
+    let (tell, told) = oneshot::channel();
+    let work = async move { run(&runtime, &pre, around, bounds, question, turn, tell).await };
     let task = tokio::spawn(work.in_current_span());
     let _abort = AbortOnDrop(task.abort_handle());
-    task.await.unwrap_or_else(|error| {
+    if let Ok(answer) = told.await {
+        return answer;
+    }
+    if let Err(error) = task.await {
         tracing::error!(%engine, %error, "a call failed inside the host");
-        Err(EngineError::Trapped(
-            "the host failed inside the call; its log says how".into(),
-        ))
-    })
+    }
+    Err(EngineError::Trapped(
+        "the host failed inside the call; its log says how".into(),
+    ))
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -130,26 +148,43 @@ async fn run(
     around: Surroundings,
     bounds: Bounds,
     question: Question,
-) -> Result<Answer, EngineError> {
+    turn: Option<Turn>,
+    tell: oneshot::Sender<Result<Answer, EngineError>>,
+) {
     let output_limit = around.grant.limits().output_bytes;
     let tools = around.toolbox.running();
     let stderr = Tail::default();
-    let state = CallState::new(around, stderr.clone())
-        .map_err(|e| EngineError::Failed(format!("the call's folders cannot be opened: {e:#}")))?;
+    let alone = around.grant.capabilities().tools.is_empty() && !around.grant.allows_http();
+    let state = match CallState::new(around, stderr.clone()) {
+        Ok(state) => state,
+        Err(e) => {
+            let why = format!("the call's folders cannot be opened: {e:#}");
+            let _ = tell.send(Err(EngineError::Failed(why)));
+            return;
+        }
+    };
     let meter = Meter::new(bounds.cpu);
     let mut store = store(runtime, state, Arc::clone(&meter), output_limit);
     let _ticking = runtime.ticker.tick();
     let answering = Metered::new(meter, answer(pre, &mut store, question, output_limit));
     let ended = tokio::time::timeout(bounds.wall, answering).await;
     store.data_mut().reports.finish();
-    // Ends what still runs of it.
-    drop(store);
-    tools.ended().await;
-    match ended {
+    let answer = match ended {
         Err(_) => Err(stop::wall(bounds.wall)),
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => Err(stop::explain(&error, &stderr.text(), output_limit)),
+    };
+    // Nobody may be left to hear it.
+    if alone && turn.is_some() {
+        let _ = tell.send(answer);
+        drop(store);
+    } else {
+        // Ends what still runs of it.
+        drop(store);
+        tools.ended().await;
+        let _ = tell.send(answer);
     }
+    drop(turn);
 }
 
 fn store(

@@ -101,7 +101,7 @@ impl EngineHost {
             .ready()
             .inspect_err(|_| self.prepare_in_background(version))?;
         let queued = Instant::now();
-        let _slot = call::slot(&self.runtime, &version.slots).await?;
+        let turn = call::turn(&self.runtime, &version.slots).await?;
         let began = Instant::now();
         let engine = version.id.to_string();
         metrics::histogram!(QUEUE_SECONDS, "engine" => engine.clone()).record(began - queued);
@@ -151,7 +151,15 @@ impl EngineHost {
                 until,
             ),
         };
-        let answered = call::ask(&self.runtime, ready.pre.clone(), around, bounds, question).await;
+        let answered = call::ask(
+            &self.runtime,
+            ready.pre.clone(),
+            around,
+            bounds,
+            question,
+            Some(turn),
+        )
+        .await;
         metrics::histogram!(CALL_SECONDS, "engine" => engine, "function" => call.function.as_str())
             .record(began.elapsed());
         match answered? {

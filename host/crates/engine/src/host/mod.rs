@@ -108,7 +108,7 @@ impl EngineHost {
             cpu: limits.cpu,
             wall: limits.wall,
         };
-        let _slot = crate::call::slot(&self.runtime, &version.slots).await?;
+        let turn = crate::call::turn(&self.runtime, &version.slots).await?;
         let around = self.no_resource(
             &version.id,
             &ready.grant,
@@ -121,6 +121,7 @@ impl EngineHost {
             around,
             bounds,
             Question::Describe,
+            Some(turn),
         )
         .await?
         {

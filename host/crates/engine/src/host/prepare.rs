@@ -180,6 +180,7 @@ impl EngineHost {
             around,
             bounds,
             Question::Describe,
+            None,
         )
         .await
         {
@@ -216,7 +217,16 @@ impl EngineHost {
         let bounds = probe_bounds(grant);
         let mut around = self.no_resource(id, grant, scratch.path().to_owned(), bounds);
         around.work_perms = FsPerms::ReadWrite;
-        match call::ask(&self.runtime, pre.clone(), around, bounds, Question::Check).await {
+        match call::ask(
+            &self.runtime,
+            pre.clone(),
+            around,
+            bounds,
+            Question::Check,
+            None,
+        )
+        .await
+        {
             // Engines without anything to check need not say more.
             Ok(_) | Err(EngineError::Unsupported(_)) => Ok(()),
             Err(e) => Err(failed(probed(e, bounds))),
