@@ -119,6 +119,9 @@ fn planned(resource: &PlannedChange, out: &Out) -> String {
             one_line(&resource.depends_on.join(", "))
         ));
     }
+    if let Some(from) = &resource.adopts {
+        text.push_str(&format!("  adopted from {}", one_line(from)));
+    }
     text.push('\n');
     if !resource.reason.is_empty() {
         text.push_str(&format!(
@@ -188,7 +191,7 @@ mod tests {
             "id": "web-app", "revision": 2,
             "resources": [
                 {"name": "database", "engine": "terraform", "catalogRef": "aws-rds-mysql:1.0.0", "action": "update",
-                 "reason": "size changed", "dependsOn": [], "changes": [
+                 "reason": "size changed", "adopts": "old-app/db", "dependsOn": [], "changes": [
                     {"path": "/size", "before": 20, "after": 50},
                     {"path": "/password", "before": "x", "after": "y", "sensitive": true},
                     {"path": "/tags"}],
@@ -202,7 +205,7 @@ mod tests {
         expect![[r#"
             web-app: what revision 2 would change
 
-            ~ update   database  aws-rds-mysql:1.0.0  terraform
+            ~ update   database  aws-rds-mysql:1.0.0  terraform  adopted from old-app/db
                 size changed
                 /size: 20 → 50
                 /password: (sensitive) → (sensitive)

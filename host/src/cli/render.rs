@@ -120,6 +120,7 @@ pub(crate) async fn run(args: &RenderArgs, out: &Out) -> Result<Code, Failure> {
             prior: None,
         },
         definition_folder: subject.folder,
+        home: None,
         observer: Arc::new(Notes),
     };
     let rendered = match engines.call(call).await {

@@ -406,6 +406,9 @@ pub struct PlannedChange {
     /// Differences, as the engine sees them.
     #[serde(default)]
     pub changes: Vec<Change>,
+    /// `deployment/resource` that it takes the real thing over from.
+    #[serde(default)]
+    pub adopts: Option<String>,
     /// Outputs afterwards: a value, `"(sensitive)"`, or `{"$unknown": "string"}`.
     #[serde(default)]
     pub outputs: BTreeMap<String, Value>,

@@ -78,6 +78,7 @@ pub(crate) fn call(
             prior: None,
         },
         definition_folder: folder.map(Path::to_owned),
+        home: None,
         observer: Arc::new(NoObserver),
     })
 }

@@ -2,6 +2,8 @@
 //! and after the effect, they forget to answer; but they keep the contract: a
 //! repeated operation id has no second effect.
 
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::dice::Dice;
 use crate::store::SimStore;
 use crate::trace::Trace;
 use crate::{Invariant, Violation};
+use watch::{check_order, check_owner};
 
 /// How badly things go; each is "once in so many calls", 0 for never.
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +138,12 @@ impl World {
         of.map(|(_, r)| r.clone()).collect()
     }
 
+    /// Where something is.
+    #[must_use]
+    pub fn places(&self) -> Vec<(String, String)> {
+        self.lock().things.keys().cloned().collect()
+    }
+
     /// Breaches seen by the engines.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
@@ -201,10 +210,7 @@ impl SimEngines {
 
     async fn change(&self, call: &EngineCall) -> Result<Outcome, EngineError> {
         let world = &self.world;
-        let place = (
-            call.context.deployment.to_string(),
-            call.request.name.to_string(),
-        );
+        let place = place_of(call);
         let operation = call.context.operation_id.clone();
         let (wait, fails, transient, pends) = {
             let mut inner = world.lock();
@@ -284,6 +290,7 @@ impl SimEngines {
                 operation: operation.clone(),
             }),
         };
+        check_owner(&mut inner, &self.host, call, place);
         let count = inner.effects.entry(effect_key(operation)).or_default();
         *count += 1;
         if *count > 1 {
@@ -301,11 +308,19 @@ impl SimEngines {
     fn settled(&self, call: &EngineCall, place: &(String, String)) -> Outcome {
         let outputs = match call.context.purpose {
             Purpose::Destroy => Vec::new(),
-            Purpose::Apply | Purpose::Inspect => vec![Output {
-                name: OutputName::new("out").expect("a name"),
-                value: output_of(&place.0, &place.1, &call.request.config).into(),
-                sensitive: false,
-            }],
+            Purpose::Apply | Purpose::Inspect => {
+                let out = output_of(&place.0, &place.1, &call.request.config);
+                let pick = call.request.config["pick"].as_str();
+                let all = [("out", Some(out)), ("pick", pick.map(str::to_owned))];
+                let known = all.into_iter().filter_map(|(name, value)| {
+                    Some(Output {
+                        name: OutputName::new(name).expect("a name"),
+                        value: value?.into(),
+                        sensitive: false,
+                    })
+                });
+                known.collect()
+            }
         };
         Outcome::Ready(Settled {
             outputs,
@@ -314,10 +329,7 @@ impl SimEngines {
     }
 
     async fn drift(&self, call: &EngineCall) -> Result<ProposedChanges, EngineError> {
-        let place = (
-            call.context.deployment.to_string(),
-            call.request.name.to_string(),
-        );
+        let place = place_of(call);
         let wait = self.world.lock().dice.below(2_000);
         self.pass(wait).await?;
         let mut inner = self.world.lock();
@@ -340,10 +352,7 @@ impl SimEngines {
     }
 
     async fn observe(&self, call: &EngineCall) -> Result<Outcome, EngineError> {
-        let place = (
-            call.context.deployment.to_string(),
-            call.request.name.to_string(),
-        );
+        let place = place_of(call);
         let operation = call.context.operation_id.clone();
         let (wait, hangs) = {
             let mut inner = self.world.lock();
@@ -409,6 +418,12 @@ impl SimEngines {
     }
 }
 
+/// Where the engine has it.
+fn place_of(call: &EngineCall) -> (String, String) {
+    let home = call.home();
+    (home.deployment.to_string(), home.folder())
+}
+
 fn too_long() -> EngineError {
     EngineError::LimitExceeded {
         limit: "wall",
@@ -431,6 +446,7 @@ fn copy(call: &EngineCall) -> EngineCall {
         context: call.context.clone(),
         request: call.request.clone(),
         definition_folder: None,
+        home: call.home.clone(),
         observer: Arc::clone(&call.observer),
     }
 }
@@ -444,48 +460,6 @@ fn effect_key(operation: &str) -> String {
 #[must_use]
 pub fn output_of(deployment: &str, resource: &str, config: &Value) -> String {
     format!("{deployment}.{resource}.{}", config["v"])
-}
-
-fn check_order(inner: &mut Inner, call: &EngineCall, place: &(String, String), forward: bool) {
-    let operation = &call.context.operation_id;
-    if forward && call.context.purpose == Purpose::Apply {
-        for (needed, value) in call.request.config["needs"]
-            .as_object()
-            .into_iter()
-            .flatten()
-        {
-            let there = inner.things.get(&(place.0.clone(), needed.clone()));
-            let is = there.map(|thing| output_of(&place.0, needed, &thing.config));
-            if is.as_deref() != value.as_str() {
-                let detail = format!("{operation} needs {needed} = {value}, which is {is:?}");
-                inner.breach(Invariant::DependenciesFirst, detail);
-            }
-        }
-    }
-    // What needs this one must be undone, or gone, before it.
-    let users: Vec<String> = inner
-        .things
-        .iter()
-        .filter(|((d, r), _)| d == &place.0 && r != &place.1)
-        .filter(|(_, thing)| thing.config["needs"].get(&place.1).is_some())
-        .filter(|(_, thing)| {
-            let same_run = run_of(&thing.operation) == run_of(operation);
-            if forward {
-                call.context.purpose == Purpose::Destroy
-            } else {
-                same_run && thing.operation.ends_with("/do")
-            }
-        })
-        .map(|((_, r), _)| r.clone())
-        .collect();
-    if !users.is_empty() {
-        let detail = format!("{operation} while {} still stand on it", users.join(", "));
-        inner.breach(Invariant::UnwindsInReverse, detail);
-    }
-}
-
-fn run_of(operation: &str) -> &str {
-    operation.split('/').nth(1).unwrap_or_default()
 }
 
 fn pending() -> Outcome {
@@ -526,15 +500,13 @@ impl Engines for SimEngines {
         if call.function == Function::Validate {
             return Ok(Reply::Validated(Vec::new()));
         }
-        let place = (
-            call.context.deployment.to_string(),
-            call.request.name.to_string(),
-        );
+        let place = place_of(&call);
         self.world.trace.note(format!(
             "call {:?} {}",
             call.function, call.context.operation_id
         ));
-        if !self.host.holds(&place.0) {
+        let deployment = call.context.deployment.to_string();
+        if !self.host.holds(&deployment) {
             let operation = &call.context.operation_id;
             self.host
                 .stale(format!("{operation} is begun without the lease"));
@@ -544,11 +516,9 @@ impl Engines for SimEngines {
             inner.calls += 1;
             let operation = call.context.operation_id.clone();
             if call.function == Function::Apply
-                && !inner.begun.iter().any(|(there, _)| *there == place.0)
+                && !inner.begun.iter().any(|(there, _)| *there == deployment)
             {
-                inner
-                    .begun
-                    .push((place.0.clone(), self.world.clock.now().0));
+                inner.begun.push((deployment, self.world.clock.now().0));
             }
             let mine = (
                 operation.clone(),

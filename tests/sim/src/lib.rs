@@ -15,6 +15,7 @@
 //! | `platform` | the catalog |
 //! | [`scenario`] | nobody: puts the others together; one host, or two workers on one disk |
 //! | [`exhaustive`] | the same with a death at every commit and effect, one after another |
+//! | [`things`] | people who are after the same real things |
 //! | [`turns`] | composers who want more than the host can do at once |
 //! | [`check`] | nobody: what has to hold in the end |
 
@@ -28,6 +29,7 @@ mod platform;
 mod receivers;
 pub mod scenario;
 pub mod store;
+pub mod things;
 pub mod trace;
 pub mod turns;
 
@@ -55,6 +57,8 @@ pub enum Invariant {
     /// A worker that lost a deployment's lease writes nothing about it and
     /// begins no call for it.
     StaleWritesAreRefused,
+    /// A real thing is touched for its owner only, and is there once.
+    OneOwner,
     /// Of what one composer has waiting, the higher priority goes first.
     HigherPriorityFirst,
     /// However much of a higher priority comes, the lower has its turn.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use nestor_sim::scenario::{Options, run};
-use nestor_sim::{Violation, exhaustive, turns};
+use nestor_sim::{Violation, exhaustive, things, turns};
 
 /// Runs the real coordinator in a simulated world.
 #[derive(Parser)]
@@ -26,9 +26,15 @@ struct Arguments {
     /// Seeds of composers who want more than the host can do.
     #[arg(long, default_value_t = 100)]
     turns: u64,
+    /// Seeds of deployments that are after the same real things.
+    #[arg(long, default_value_t = 1_000)]
+    things: u64,
     /// Only the first seed, twice, with its trace.
     #[arg(long)]
     replay: bool,
+    /// The same of deployments that are after the same real things.
+    #[arg(long)]
+    replay_things: bool,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: u64,
@@ -39,19 +45,25 @@ const SHOWN: usize = 5;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.replay {
+    if arguments.replay_things {
+        replay_things(arguments.seed)
+    } else if arguments.replay {
         replay(arguments.seed)
     } else {
         search(&arguments)
     }
 }
 
-fn replay(seed: u64) -> ExitCode {
+fn log() {
     tracing_subscriber::fmt()
         .with_ansi(false)
         .without_time()
         .with_writer(std::io::stderr)
         .init();
+}
+
+fn replay(seed: u64) -> ExitCode {
+    log();
     let options = Options {
         keep_trace: true,
         ..Options::of_seed(seed)
@@ -64,6 +76,24 @@ fn replay(seed: u64) -> ExitCode {
         println!("seed {seed}: {}", text(violation));
     }
     let again = run(seed, &options);
+    println!("trace {:016x}, again {:016x}", report.trace, again.trace);
+    if report.violations.is_empty() && again.trace == report.trace {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn replay_things(seed: u64) -> ExitCode {
+    log();
+    let report = things::run(seed, true);
+    for line in &report.lines {
+        println!("{line}");
+    }
+    for violation in &report.violations {
+        println!("seed {seed}: {}", text(violation));
+    }
+    let again = things::run(seed, true);
     println!("trace {:016x}, again {:016x}", report.trace, again.trace);
     if report.violations.is_empty() && again.trace == report.trace {
         ExitCode::SUCCESS
@@ -128,6 +158,20 @@ fn search(arguments: &Arguments) -> ExitCode {
     println!(
         "{} seeds of composers who want more than the host can do",
         arguments.turns
+    );
+    let (adoptions, waits) = (AtomicU64::new(0), AtomicU64::new(0));
+    each(arguments, arguments.things, |seed| {
+        let report = things::run(seed, false);
+        adoptions.fetch_add(report.adoptions, Ordering::Relaxed);
+        waits.fetch_add(report.waits, Ordering::Relaxed);
+        let line = |v: &Violation| format!("things, seed {seed}: {}", text(v));
+        found.add(report.violations.iter().map(line).collect());
+    });
+    println!(
+        "{} seeds of deployments that are after the same real things: {} changed hands, {} waits",
+        arguments.things,
+        adoptions.into_inner(),
+        waits.into_inner()
     );
     let failed = found
         .failed

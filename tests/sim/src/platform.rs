@@ -8,6 +8,7 @@ use nestor_core::ids::{DefinitionName, Digest, EngineId, OutputName};
 use nestor_core::ports::{
     Catalog, CatalogError, Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal,
 };
+use nestor_core::relation::Relations;
 use nestor_core::spec::CatalogRef;
 use serde_json::json;
 
@@ -16,21 +17,33 @@ pub(crate) struct OneDefinition;
 
 #[async_trait]
 impl Catalog for OneDefinition {
-    async fn lookup(&self, _: &CatalogRef) -> Result<Arc<Definition>, CatalogError> {
+    async fn lookup(&self, reference: &CatalogRef) -> Result<Arc<Definition>, CatalogError> {
         let declared = OutputDeclaration {
             json_type: JsonType::String,
             sensitive: false,
             description: String::new(),
         };
+        // `shared` are told apart by the thing that they are; a `picker` puts
+        // one out.
+        let mut outputs = vec!["out"];
+        let mut relations = Relations::default();
+        match reference.name.as_str() {
+            "shared" => relations.identity = "thing/${config.thing}".parse().ok(),
+            "picker" => outputs.push("pick"),
+            _ => {}
+        }
+        let outputs = outputs
+            .into_iter()
+            .map(|name| (OutputName::new(name).expect("a name"), declared.clone()));
         Ok(Arc::new(Definition {
-            name: DefinitionName::new("thing").expect("a name"),
+            name: DefinitionName::new(reference.name.as_str()).expect("a name"),
             version: "1.0.0".parse().expect("a version"),
             description: "anything".into(),
             engines: vec![(EngineId::new("sim").expect("a name"), Arc::new(json!({})))],
             config_schema: Arc::new(json!(true)),
-            outputs: [(OutputName::new("out").expect("a name"), declared)].into(),
+            outputs: outputs.collect(),
             delivery: None,
-            relations: Default::default(),
+            relations,
             folder: None,
             digest: Digest::of(b"thing"),
         }))

@@ -162,6 +162,12 @@ fn stale(
         let mut parts = key.split('/');
         let (kind, id) = (parts.next()?, parts.next()?);
         let holder = holder(documents, id);
+        // What nobody works on may be changed by who makes sure of that.
+        let lease = format!("fen/{id}");
+        let sure = |guard: &Guard| matches!(guard, Guard::Equals(at, _) if *at == lease);
+        if holder == 0 && batch.guards.iter().any(sure) {
+            return None;
+        }
         (UNDER_LEASE.contains(&kind) && !numbers.contains(&holder))
             .then(|| format!("{numbers:?} wrote {key}, whose lease is that of {holder}"))
     })
@@ -246,6 +252,16 @@ impl SimStore {
     pub fn holds(&self, deployment: &str) -> bool {
         let holder = holder(&self.disk.lock(), deployment);
         self.lock().numbers.contains(&holder)
+    }
+
+    /// Which resource of which deployment has a real thing.
+    #[must_use]
+    pub fn owner(&self, identity: &str) -> Option<(String, String)> {
+        let at = format!("own/{}", nestor_core::identity::digest(identity).hex());
+        let raw = self.disk.lock().get(&at).cloned()?;
+        let owner: serde_json::Value = serde_json::from_slice(&raw).ok()?;
+        let text = |field: &str| owner[field].as_str().map(str::to_owned);
+        Some((text("deployment")?, text("resource")?))
     }
 
     /// A breach of the leases that somebody else saw.

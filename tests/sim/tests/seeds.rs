@@ -3,7 +3,7 @@
 
 use nestor_sim::exhaustive;
 use nestor_sim::scenario::{Options, run};
-use nestor_sim::turns;
+use nestor_sim::{things, turns};
 
 /// What each of them found, so that nobody removes one without a thought:
 /// - 3, 7, 13: a destruction whose outcome was unknown was taken as done when
@@ -60,6 +60,28 @@ fn a_death_at_every_commit_and_effect_breaches_nothing() {
         deaths += exhausted.deaths;
     }
     assert!(deaths > 100, "only {deaths} deaths");
+}
+
+#[test]
+fn real_things_have_one_owner() {
+    let (mut adoptions, mut waits, mut deaths) = (0, 0, 0);
+    for seed in 1..=150 {
+        let report = things::run(seed, false);
+        assert_eq!(
+            report.violations,
+            [],
+            "seed {seed}; again: cargo run -p nestor-sim -- --replay-things --seed {seed}"
+        );
+        adoptions += report.adoptions;
+        waits += report.waits;
+        deaths += report.deaths;
+    }
+    assert!(
+        adoptions > 30 && waits > 200 && deaths > 300,
+        "only {adoptions} adoptions, {waits} waits, {deaths} deaths"
+    );
+    let trace = |seed| things::run(seed, false).trace;
+    assert_eq!(trace(7), trace(7));
 }
 
 #[test]

@@ -351,6 +351,7 @@ impl Engines for Faulty<FakeEngines> {
                 context: call.context.clone(),
                 request: call.request.clone(),
                 definition_folder: call.definition_folder.clone(),
+                home: call.home.clone(),
                 observer: Arc::clone(&call.observer),
             };
             // Whoever carries calls may carry one twice; the last answer counts.

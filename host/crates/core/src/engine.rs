@@ -58,6 +58,42 @@ pub struct ResourceRequest {
     pub prior: Option<Prior>,
 }
 
+/// Where an engine's checkout and its small map for a resource are: under the
+/// names of the deployment and the resource that it was created for. A resource
+/// that another deployment took over stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Home {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Its resource.
+    pub resource: ResourceName,
+    /// How many homes of that name were given away before this one.
+    #[serde(default)]
+    pub given: u32,
+}
+
+impl Home {
+    /// The first of that name.
+    #[must_use]
+    pub fn of(deployment: &DeploymentId, resource: &ResourceName) -> Self {
+        Self {
+            deployment: deployment.clone(),
+            resource: resource.clone(),
+            given: 0,
+        }
+    }
+
+    /// A name among those of the deployment, which no other home has: no
+    /// resource's name holds an `@`.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        match self.given {
+            0 => self.resource.to_string(),
+            given => format!("{}@{given}", self.resource),
+        }
+    }
+}
+
 /// What an engine recorded for a resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prior {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use nestor_core::engine::EngineError;
+use nestor_core::engine::{EngineError, Home};
 use nestor_core::ports::{Bytes, EngineStatus, Engines, Function};
 use nestor_engine::{EngineHost, LoadError, Source};
 use serde_json::json;
@@ -135,6 +135,25 @@ async fn an_engine_is_loaded_called_and_told_about() {
     assert_eq!(error, EngineError::Failed("no luck".into()));
     let again = fixture.load("noop", noop(), "").await;
     assert!(again.unchanged);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resource_is_where_its_home_is() {
+    let fixture = start(|_| ()).await;
+    fixture.load("noop", noop(), "").await;
+    let call = |function| {
+        let mut call = engine_call("noop", function, json!({}));
+        let mut home = Home::of(&"old-app".parse().unwrap(), &"db".parse().unwrap());
+        home.given = 2;
+        call.home = Some(home);
+        call
+    };
+    fixture.host.call(call(Function::Apply)).await.unwrap();
+    let home = fixture.path("checkouts/test/old-app/db@2");
+    assert!(home.is_dir());
+    assert!(!fixture.path("checkouts/test/web-app").exists());
+    fixture.host.call(call(Function::Destroy)).await.unwrap();
+    assert!(!home.exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::drift;
 use crate::expiry;
 use crate::gate::{GateEnd, Intent, Passage, next_request};
-use crate::ownership::Next;
+use crate::ownership::{Homes, Next, Untaken};
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, StatusRecord,
     encode, key,
@@ -92,6 +92,8 @@ pub(crate) struct Driver {
     /// Whose it is, for those who want to hear of it.
     pub(crate) subject: Subject,
     pub(crate) status: StatusRecord,
+    /// Where its engines' things are not any more.
+    pub(crate) homes: Homes,
 }
 
 impl Driver {
@@ -116,6 +118,7 @@ impl Driver {
         else {
             return Ok(Left::Idle);
         };
+        let homes = Homes::read(&context, &id, Some(&status)).await?;
         let mut driver = Self {
             context,
             id,
@@ -123,6 +126,7 @@ impl Driver {
             lease,
             subject: Subject::of(&record),
             status,
+            homes,
         };
         if driver.status.active
             && let Some(until) = driver.resume(kept).await?
@@ -153,7 +157,10 @@ impl Driver {
                     .delete(key::wait(&driver.id));
                 driver.lease.give_up(&driver.id, &mut batch);
                 match driver.commit(batch).await {
-                    Ok(()) => return Ok(Left::Idle),
+                    Ok(()) => {
+                        driver.ring_adopters().await?;
+                        return Ok(Left::Idle);
+                    }
                     // Somebody put something in meanwhile.
                     Err(Guarded::Changed) => continue,
                     Err(Guarded::Stop(stop)) => return Err(stop),
@@ -252,11 +259,11 @@ impl Driver {
             return self.finish_request(request, Vec::new()).await;
         };
         let intent = Intent::apply(Arc::new(revision), self.resources().await?);
-        match self.own(request, &intent).await? {
-            Next::Begin => {}
+        let intent = match self.own(request, &intent).await? {
+            Next::Begin(adoptions) => intent.taking(adoptions),
             Next::Over => return Ok(None),
             Next::Refused(reason) => return self.refuse_run(request, number, reason).await,
-        }
+        };
         if self.status.phase != Phase::Validating || self.status.revision != number {
             let mut batch = Batch::new();
             self.status.keep_before();
@@ -272,14 +279,19 @@ impl Driver {
             self.context.publish(&self.id, event);
         }
         let verdict = tokio::select! {
-            verdict = validate::all(&self.context, &self.id, &intent) => verdict,
+            verdict = validate::all(&self.context, &self.id, &intent, &self.homes) => verdict,
             () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
         };
         if let Err(reason) = verdict {
             return self.refuse_run(request, number, reason).await;
         }
         match self.passage(&intent).await? {
-            Passage::Free => self.start_run(request, intent, Batch::new()).await,
+            Passage::Free => match self.take_all(&intent).await? {
+                Ok(()) => self.start_run(request, intent, Batch::new()).await,
+                // The request is still there.
+                Err(Untaken::Moved) => Ok(None),
+                Err(Untaken::Refused(reason)) => self.refuse_run(request, number, reason).await,
+            },
             Passage::Refused(reason) => self.refuse_run(request, number, reason).await,
             Passage::Waits(foreseen) => {
                 self.wait_for_approval(request, &intent, *foreseen, None)

@@ -1,6 +1,8 @@
 //! What a revision would change, as the engines see it: for who asks, and for
 //! who approves.
 
+mod refusals;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -14,14 +16,16 @@ use nestor_core::ids::{DeploymentId, Digest, EngineId, OutputName, ResourceName}
 use nestor_core::planner::{Lookup, PlannedResource, Resolved, UNKNOWN_KEY, resolve_config};
 use nestor_core::ports::{EngineCall, Function, NoObserver, Reply};
 use nestor_core::spec::{DeploymentSpec, Reference};
-use nestor_core::violation::{Violation, ViolationCode};
+use nestor_core::violation::Violation;
 
 use crate::context::Context;
 use crate::lookup::of_deployment;
+use crate::ownership::{Adoption, Homes};
 use crate::present::MASK;
 use crate::records::{ResourceRecord, encode};
 use crate::scope::Compared;
 use crate::view::{PlanView, PlannedChangeView};
+use refusals::refusals;
 
 /// What a plan was made from: by the name of each thing, which one of it.
 /// Nothing in it is secret.
@@ -37,7 +41,8 @@ pub(crate) struct Foreseen {
 impl Foreseen {
     /// Whether anything would change, or might.
     pub(crate) fn changes(&self) -> bool {
-        self.view.resources.iter().any(|r| r.action != "noop")
+        let changes = |r: &PlannedChangeView| r.action != "noop" || r.adopts.is_some();
+        self.view.resources.iter().any(changes)
     }
 }
 
@@ -64,6 +69,9 @@ pub(crate) struct Question<'a> {
     pub(crate) compared: Compared<'a>,
     /// None: all.
     pub(crate) part: Option<&'a BTreeSet<ResourceName>>,
+    /// Resources among those that are deployed which are somebody else's still.
+    pub(crate) taking: &'a [Adoption],
+    pub(crate) homes: &'a Homes,
     pub(crate) traceparent: Option<&'a str>,
     /// The worker that asks under the deployment's lease; none: somebody who
     /// changes nothing.
@@ -108,6 +116,7 @@ impl Question<'_> {
                 stays(&mut outputs, planned, current);
                 continue;
             }
+            let taking = self.taking.iter().find(|a| a.resource == planned.name);
             let resolved =
                 resolve(spec, revision, planned, &outputs).map_err(Unforeseen::Internal)?;
             if !self.may_ask() {
@@ -116,7 +125,16 @@ impl Question<'_> {
             match self.one(planned, &resolved, current).await {
                 Ok(proposed) => {
                     remember(&mut outputs, planned, current, &proposed);
-                    let view = self.view(planned, &resolved, current, proposed);
+                    let mut view = self.view(planned, &resolved, current, proposed);
+                    if let Some(adoption) = taking {
+                        let from = adoption.origin();
+                        view.reason = format!("taken over from {from}; {}", view.reason);
+                        basis.insert(
+                            format!("taking {} over from {from}", planned.name),
+                            String::new(),
+                        );
+                        view.adopts = Some(from);
+                    }
                     digested.push(Digest::of(&encode(&(&view.name, masked(&resolved), {
                         (&view.action, &view.changes, &view.outputs)
                     }))));
@@ -168,11 +186,13 @@ impl Question<'_> {
                 "the resource is no longer in the deployment",
             ));
         }
+        let mut warnings = plan.warnings.clone();
+        warnings.extend(self.taking.iter().map(Adoption::warning));
         Ok(finish(
             spec.id.to_string(),
             revision,
             resources,
-            plan.warnings.clone(),
+            warnings,
             digested,
             basis,
         ))
@@ -195,7 +215,8 @@ impl Question<'_> {
         engine_basis(self.context, engine, basis);
     }
 
-    async fn one(
+    /// What the engine would do to one resource.
+    pub(crate) async fn one(
         &self,
         planned: &PlannedResource,
         resolved: &Resolved,
@@ -245,6 +266,7 @@ impl Question<'_> {
                 prior: current.and_then(ResourceRecord::prior),
             },
             definition_folder: planned.definition_folder.clone(),
+            home: self.homes.of(id, &planned.name, current),
             observer: Arc::new(NoObserver),
         };
         match self.context.engines.call(call).await {
@@ -339,6 +361,7 @@ impl Question<'_> {
             depends_on: planned.depends_on.iter().map(names).collect(),
             outputs: outputs.collect(),
             changes: changes.collect(),
+            adopts: None,
         }
     }
 }
@@ -445,6 +468,7 @@ fn deletion(gone: &ResourceRecord, reason: &str) -> PlannedChangeView {
         depends_on: Vec::new(),
         changes: Vec::new(),
         outputs: BTreeMap::new(),
+        adopts: None,
     }
 }
 
@@ -539,50 +563,5 @@ fn remember(
             },
         };
         outputs.insert((planned.name.clone(), name.clone()), entry);
-    }
-}
-
-/// An engine's refusal as violations of the request.
-fn refusals(
-    spec: &DeploymentSpec,
-    planned: &PlannedResource,
-    error: &EngineError,
-) -> Vec<Violation> {
-    let place = spec
-        .resources
-        .iter()
-        .position(|r| r.name == planned.name)
-        .unwrap_or_default();
-    let base = format!("/resources/{place}/config");
-    match error {
-        EngineError::Invalid(found) => found
-            .iter()
-            .map(|v| {
-                Violation::new(
-                    ViolationCode::EngineRefused,
-                    format!("{base}{}", v.path),
-                    format!(
-                        "engine {} refuses resource {}: {}",
-                        planned.engine, planned.name, v.message
-                    ),
-                )
-            })
-            .collect(),
-        EngineError::Denied(_)
-        | EngineError::Conflict(_)
-        | EngineError::Missing(_)
-        | EngineError::Transient { .. }
-        | EngineError::Failed(_)
-        | EngineError::Unsupported(_)
-        | EngineError::Trapped(_)
-        | EngineError::LimitExceeded { .. }
-        | EngineError::Unavailable { .. } => vec![Violation::new(
-            ViolationCode::EngineRefused,
-            base,
-            format!(
-                "engine {} cannot plan resource {}: {error}",
-                planned.engine, planned.name
-            ),
-        )],
     }
 }

@@ -1,8 +1,9 @@
 //! The end of a deleted deployment: some time after it was destroyed, what is
 //! still known of it goes.
 //!
-//! Only the number of its last run stays: operations are told apart by the
-//! numbers of their runs, outside as well, so a number is never used again.
+//! The number of its last run stays: operations are told apart by the numbers of
+//! their runs, outside as well, so a number is never used again. So does what it
+//! handed over: an engine may still have that under its names.
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ use nestor_core::spec::DeploymentSpec;
 
 use crate::driver::{Driver, Stop, deployed};
 use crate::foresee::{Foreseen, Question, Unforeseen, destruction, moved};
+use crate::ownership::{Adoption, Untaken};
 use crate::records::{
     DecisionRecord, GateRecord, Request, ResourceRecord, RevisionRecord, RunKind, StatusRecord,
     encode, key,
@@ -40,6 +41,8 @@ pub(crate) struct Intent {
     pub(crate) resources: Vec<ResourceRecord>,
     /// None: all.
     pub(crate) part: Option<BTreeSet<ResourceName>>,
+    /// Resources among these that are somebody else's still.
+    pub(crate) taking: Vec<Adoption>,
 }
 
 impl Intent {
@@ -50,6 +53,20 @@ impl Intent {
             revision,
             resources,
             part,
+            taking: Vec::new(),
+        }
+    }
+
+    /// The same with what is to be taken over, as if it were deployed here.
+    pub(crate) fn taking(mut self, adoptions: Vec<Adoption>) -> Self {
+        if adoptions.is_empty() {
+            return self;
+        }
+        let records = adoptions.iter().map(|a| a.record.clone());
+        self.resources.extend(records);
+        Self {
+            taking: adoptions,
+            ..Self::apply(self.revision, self.resources)
         }
     }
 
@@ -59,6 +76,7 @@ impl Intent {
             revision,
             resources,
             part: None,
+            taking: Vec::new(),
         }
     }
 
@@ -147,7 +165,7 @@ impl Driver {
         Ok(Passage::Free)
     }
 
-    fn approval(&self, spec: &DeploymentSpec) -> Approval {
+    pub(crate) fn approval(&self, spec: &DeploymentSpec) -> Approval {
         if active(Mutation::NothingUnapproved) {
             return Approval::Automatic;
         }
@@ -174,6 +192,8 @@ impl Driver {
             context,
             compared: compared(revision, &intent.resources),
             part: intent.part.as_ref(),
+            taking: &intent.taking,
+            homes: &self.homes,
             traceparent: revision.traceparent.as_deref(),
             worker: Some(self.lease.worker()),
         };
@@ -286,7 +306,13 @@ impl Driver {
         };
         let (revision, resources) = (Arc::new(revision), self.resources().await?);
         let intent = match gate.kind {
-            RunKind::Apply => Intent::apply(revision, resources),
+            RunKind::Apply => match self
+                .still_taking(Intent::apply(revision, resources))
+                .await?
+            {
+                Ok(intent) => intent,
+                Err(reason) => return self.still_waits(request, &gate, reason).await,
+            },
             RunKind::Destroy => Intent::destroy(revision, resources),
             RunKind::Expire => Intent::expire(revision, resources),
         };
@@ -306,6 +332,13 @@ impl Driver {
             return self
                 .wait_for_approval(request, &intent, foreseen, Some(why))
                 .await;
+        }
+        match self.take_all(&intent).await? {
+            Ok(()) => {}
+            Err(Untaken::Moved) => return Ok(None),
+            Err(Untaken::Refused(reason)) => {
+                return self.still_waits(request, &gate, reason).await;
+            }
         }
         let by = decision.by.clone();
         let mut batch = Batch::new();

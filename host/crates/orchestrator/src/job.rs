@@ -159,6 +159,7 @@ impl Job {
             context: self.context.clone(),
             request,
             definition_folder: record.definition_folder.clone(),
+            home: record.home.clone(),
             observer,
         };
         context.engines.call(call).await

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use nestor_core::ids::{DeploymentId, Timestamp};
 use nestor_core::ports::{Batch, StoreError};
+use nestor_core::webhook::About;
 
 use crate::context::Context;
 use crate::driver::{Driver, Stop};
@@ -81,18 +82,28 @@ pub(crate) async fn forget_revision(
     Ok(())
 }
 
+/// Writes a durable event, and notes it for those who subscribed; one that is
+/// long past goes.
+pub(crate) fn record_event(
+    context: &Context,
+    batch: &mut Batch,
+    about: About<'_>,
+    event: EventView,
+) {
+    let Some(number) = event.id else { return };
+    let id = about.deployment;
+    batch.put(key::event(id, number), encode(&event));
+    if let Some(old) = forgotten_event(number) {
+        batch.delete(key::event(id, old));
+    }
+    context.hooks.note(context, batch, about, &event);
+}
+
 impl Driver {
     /// Writes a durable event, and notes it for those who subscribed; one that
     /// is long past goes.
     pub(crate) fn record_event(&self, batch: &mut Batch, event: EventView) {
-        if let Some(number) = event.id {
-            batch.put(key::event(&self.id, number), encode(&event));
-            let about = self.subject.about(&self.id);
-            self.context.hooks.note(&self.context, batch, about, &event);
-            if let Some(old) = forgotten_event(number) {
-                batch.delete(key::event(&self.id, old));
-            }
-        }
+        record_event(&self.context, batch, self.subject.about(&self.id), event);
     }
 
     /// After the end of a run: those long before it go.

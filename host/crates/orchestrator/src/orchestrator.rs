@@ -487,7 +487,7 @@ async fn sweep(context: &Context) -> Result<(), StoreError> {
     let page = context.store.scan(key::IDEMPOTENCY, None, SWEEP).await?;
     let mut batch = nestor_core::ports::Batch::new();
     for (at, bytes) in page {
-        let record: Result<crate::records::IdempotencyRecord, _> =
+        let record: Result<crate::submit::IdempotencyRecord, _> =
             crate::records::decode(&at, &bytes);
         if record.is_ok_and(|r| r.at.plus_millis(submit::IDEMPOTENCY_MS) <= now) {
             batch.delete(at);

@@ -17,12 +17,16 @@
 //! | `begin` | before its run |
 //! | `late` | in its run, for an identity that hangs on an output |
 //! | `wait` | somebody else has it |
+//! | `adopt`, `take`, `handed` | somebody else has it, and hands it over |
 //! | `release` | between two runs |
 
+mod adopt;
 mod begin;
+mod handed;
 mod late;
 mod release;
 mod reserve;
+mod take;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -38,8 +42,11 @@ use nestor_core::spec::DeploymentSpec;
 use crate::driver::{Guarded, Stop};
 use crate::lookup::outputs_unknown;
 use crate::records::{DeploymentRecord, ResourceRecord};
+pub(crate) use adopt::Adoption;
+pub(crate) use handed::{HandoverRecord, Homes, gave_away, handed_over};
 pub(crate) use late::{Beginning, Late};
-pub(crate) use reserve::{reserve, taken};
+pub(crate) use reserve::{adoptions, reserve, taken};
+pub(crate) use take::Untaken;
 
 /// Deployments that wait for one thing. More is a mistake of somebody's.
 pub(crate) const MAX_WAITERS: usize = 64;
@@ -80,10 +87,19 @@ pub(crate) struct BlockRecord {
     pub(crate) resource: ResourceName,
     pub(crate) owner: DeploymentId,
     pub(crate) owned: ResourceName,
+    /// Why it is not handed over now, if this deployment would take it over.
+    #[serde(default)]
+    pub(crate) adopts: Option<String>,
 }
 
 impl BlockRecord {
     pub(crate) fn reason(&self) -> String {
+        if let Some(why) = &self.adopts {
+            return format!(
+                "{} takes {:?} over from resource {} of deployment {} once that rests: {why}",
+                self.resource, self.identity, self.owned, self.owner
+            );
+        }
         format!(
             "{} is the same real thing ({:?}) as resource {} of deployment {}; it waits until that one lets go",
             self.resource, self.identity, self.owned, self.owner
@@ -93,7 +109,8 @@ impl BlockRecord {
 
 /// How it goes on with a revision.
 pub(crate) enum Next {
-    Begin,
+    /// With what is to be taken over before.
+    Begin(Vec<Adoption>),
     /// The request is dealt with.
     Over,
     Refused(String),
@@ -120,11 +137,18 @@ fn known_before(
     known.collect()
 }
 
+fn same_as(resource: &ResourceName, owner: &OwnerRecord) -> String {
+    format!(
+        "resource {resource} is the same real thing ({:?}) as resource {} of deployment {},",
+        owner.identity, owner.resource, owner.deployment
+    )
+}
+
 fn has_it(resource: &ResourceName, owner: &OwnerRecord) -> String {
     format!(
-        "resource {resource} is the same real thing ({:?}) as resource {} of deployment {}, which has it; \
-         delete that one, or wait for it with \"strategy\": {{\"onConflict\": \"queue\"}}",
-        owner.identity, owner.resource, owner.deployment
+        "{} which has it; delete that one, or say with \"strategy\": {{\"onConflict\": …}} \
+         to wait for it (\"queue\") or to take it over (\"adopt\")",
+        same_as(resource, owner)
     )
 }
 

@@ -12,7 +12,7 @@ use crate::approve;
 use crate::context::Context;
 use crate::drift;
 use crate::live::Live;
-use crate::ownership::BlockRecord;
+use crate::ownership::{BlockRecord, HandoverRecord, handed_over};
 use crate::records::{
     DeploymentRecord, GateRecord, JournalEntry, Request, ResourceRecord, RevisionRecord, RunRecord,
     StatusRecord, key,
@@ -38,6 +38,8 @@ struct Whole {
     resources: HashMap<String, ResourceRecord>,
     gate: Option<GateRecord>,
     block: Option<BlockRecord>,
+    /// What went to others and did not come back, by its name here.
+    handed: HashMap<String, HandoverRecord>,
     live: Option<Live>,
 }
 
@@ -66,6 +68,13 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
         true => context.read::<BlockRecord>(&key::blocked(id)).await?,
         false => None,
     };
+    let handed = handed_over(context, id, Some(&status)).await?;
+    let handed = handed
+        .into_iter()
+        .filter(|h| h.revision == status.revision && h.at >= record.created_at)
+        .filter(|h| !resources.contains_key(h.resource.as_str()))
+        .map(|h| (h.resource.to_string(), h))
+        .collect();
     let live = match shown_by_driver(context, id) {
         Some(live) => Some(live),
         None => last_run(context, id, &status).await?.map(|live| {
@@ -79,6 +88,7 @@ async fn read(context: &Context, id: &DeploymentId) -> Result<Option<Whole>, Sto
         resources,
         gate,
         block,
+        handed,
         live,
     }))
 }
@@ -152,6 +162,7 @@ pub(crate) async fn deployment(
         revision,
         gate,
         block,
+        handed,
         live,
         ..
     } = &whole;
@@ -160,6 +171,12 @@ pub(crate) async fn deployment(
         .map(|r| r.plan.warnings.clone())
         .unwrap_or_default();
     warnings.extend(in_part(status));
+    let mut gone: Vec<String> = handed
+        .iter()
+        .map(|(name, handover)| format!("resource {name} is {}", handover.reason()))
+        .collect();
+    gone.sort_unstable();
+    warnings.extend(gone);
     let progress = match live {
         Some(live) if status.active => status.progress.max(live.percent()),
         Some(_) | None => status.progress,
@@ -215,6 +232,7 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
         resources,
         live,
         block,
+        handed,
         ..
     } = whole;
     let planned: HashMap<&str, (&str, &str)> = revision
@@ -267,6 +285,13 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
             waits(&mut view, block);
         }
         views.push(view);
+    }
+    for view in &mut views {
+        if let Some(handover) = handed.get(&view.name) {
+            view.status = ResourceStatus::Skipped;
+            view.reason = Some(handover.reason());
+            view.attempts = 0;
+        }
     }
     let places: HashMap<&str, usize> = revision
         .iter()

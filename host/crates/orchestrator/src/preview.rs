@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::foresee::{Foreseen, Question, Unforeseen};
 use crate::impact;
-use crate::records::{DeploymentRecord, ResourceRecord, key};
+use crate::ownership::{self, Homes};
+use crate::records::{DeploymentRecord, ResourceRecord, StatusRecord, key};
 use crate::scope::Compared;
 use crate::service::{Rejection, RequestMeta};
 use crate::submit::{Checked, check, internal};
@@ -39,10 +40,30 @@ pub(crate) async fn of(
         .read_all::<ResourceRecord>(&key::resources(&spec.id))
         .await
         .map_err(internal)?;
-    let deployed: Vec<ResourceRecord> = deployed.into_iter().map(|(_, r)| r).collect();
+    let mut deployed: Vec<ResourceRecord> = deployed.into_iter().map(|(_, r)| r).collect();
+    let status = context
+        .read::<StatusRecord>(&key::status(&spec.id))
+        .await
+        .map_err(internal)?;
+    let homes = Homes::read(context, &spec.id, status.as_ref())
+        .await
+        .map_err(internal)?;
+    let number = existing.map_or(0, |r| r.revision) + 1;
+    // What is taken over is seen as if it were deployed here.
+    let whole = Compared {
+        spec,
+        revision: number,
+        plan,
+        deployed: &deployed,
+    };
+    let part = whole.part(&meta.scope);
+    let looked = ownership::adoptions(context, spec, plan, part.as_ref())
+        .await
+        .map_err(internal)?;
+    deployed.extend(looked.adoptions.iter().map(|a| a.record.clone()));
     let compared = Compared {
         spec,
-        revision: existing.map_or(0, |r| r.revision) + 1,
+        revision: number,
         plan,
         deployed: &deployed,
     };
@@ -55,6 +76,8 @@ pub(crate) async fn of(
         context,
         compared,
         part: part.as_ref(),
+        taking: &looked.adoptions,
+        homes: &homes,
         traceparent: meta.traceparent.as_deref(),
         worker: None,
     };
@@ -70,6 +93,10 @@ pub(crate) async fn of(
         Unforeseen::Internal(message) => internal(message),
         Unforeseen::Stale => internal("a plan for nobody's lease cannot be stale"),
     })?;
+    for waits in &looked.unsettled {
+        let warning = format!("resource {} would wait now: {}", waits.resource, waits.why);
+        foreseen.view.warnings.push(warning);
+    }
     let left_out = compared.left_out(part.as_ref());
     if !left_out.is_empty() {
         let warning = format!("left as they are: {}", left_out.join(", "));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use nestor_core::definition::OutputDeclaration;
-use nestor_core::engine::{Output, Prior};
+use nestor_core::engine::{Home, Output, Prior};
 use nestor_core::environment::DriftAction;
 use nestor_core::execution::{Deployed, Event, RunPlan};
 use nestor_core::ids::{
@@ -103,15 +103,6 @@ impl TodoRecord {
     }
 }
 
-/// A deployment that only waits for a time. Written by its driver; void once
-/// somebody has asked for something since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WaitRecord {
-    pub(crate) until: Timestamp,
-    /// What the driver had seen of the inbox.
-    pub(crate) asked: u64,
-}
-
 /// Something asked of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -168,6 +159,9 @@ pub(crate) struct StatusRecord {
     /// It waits until another deployment lets go of a thing.
     #[serde(default)]
     pub(crate) blocked: bool,
+    /// Another deployment took some of its real things over, at some time.
+    #[serde(default)]
+    pub(crate) handed_over: bool,
     /// Whether that run is still going.
     pub(crate) active: bool,
     /// Percent of the run; only grows within one.
@@ -215,6 +209,7 @@ impl StatusRecord {
             left_out: Vec::new(),
             holds: false,
             blocked: false,
+            handed_over: false,
             active: false,
             progress: 0,
             events: 0,
@@ -336,6 +331,9 @@ pub(crate) struct ResourceRecord {
     /// What its definition says of others and of the real thing.
     #[serde(default)]
     pub(crate) relations: Relations,
+    /// Where its engine has it, unless that is under its own name.
+    #[serde(default)]
+    pub(crate) home: Option<Home>,
 }
 
 /// The intent to work on a resource, durable before the engine is called.
@@ -378,6 +376,7 @@ impl ResourceRecord {
             drifted: false,
             open: None,
             relations: planned.relations.clone(),
+            home: None,
         }
     }
 
@@ -408,14 +407,6 @@ impl ResourceRecord {
             policy: self.policy.clone(),
         }
     }
-}
-
-/// The answer to a request that came with an idempotency key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct IdempotencyRecord {
-    pub(crate) body: Digest,
-    pub(crate) answer: crate::view::Accepted,
-    pub(crate) at: Timestamp,
 }
 
 /// Where the documents are.
@@ -537,6 +528,13 @@ pub(crate) mod key {
     }
     pub(crate) fn hold(id: &DeploymentId, identity: &str) -> String {
         format!("hld/{id}/{}", identity::digest(identity).hex())
+    }
+    /// Where resources went that others took over.
+    pub(crate) fn handovers(id: &DeploymentId) -> String {
+        format!("hov/{id}/")
+    }
+    pub(crate) fn handover(id: &DeploymentId, name: &ResourceName) -> String {
+        format!("hov/{id}/{name}")
     }
     /// What a deployment waits for.
     pub(crate) fn blocked(id: &DeploymentId) -> String {

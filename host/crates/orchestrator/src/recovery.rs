@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nestor_core::ids::DeploymentId;
+use serde::{Deserialize, Serialize};
+
+use nestor_core::ids::{DeploymentId, Timestamp};
+
 use nestor_core::ports::StoreError;
 
 use crate::context::Context;
-use crate::records::{TodoRecord, WaitRecord, key};
+use crate::records::{TodoRecord, key};
 use crate::scheduler::{park, wake};
 use crate::worker::BEAT_MS;
 use crate::{alarms, webhooks};
@@ -15,6 +18,15 @@ use crate::{alarms, webhooks};
 /// Beats between two looks at the alarms that other workers set: a minute, for
 /// which an alarm of a worker that died may go unnoticed.
 const ALARMS_EVERY: u64 = 12;
+
+/// A deployment that only waits for a time. Written by its driver; void once
+/// somebody has asked for something since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaitRecord {
+    pub(crate) until: Timestamp,
+    /// What the driver had seen of the inbox.
+    pub(crate) asked: u64,
+}
 
 /// Enters every deployment that has something to do, now or later. Reads two
 /// small documents for each; its run is read when its turn comes.

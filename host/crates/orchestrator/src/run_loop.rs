@@ -20,9 +20,11 @@ use nestor_core::ports::{Batch, StoreError};
 use crate::driver::{Driver, Stop};
 use crate::job::Target;
 use crate::live::Live;
+use crate::ownership::Homes;
 use crate::records::{
-    JournalEntry, Request, ResourceRecord, RevisionRecord, RunRecord, WaitRecord, encode, key,
+    JournalEntry, Request, ResourceRecord, RevisionRecord, RunRecord, encode, key,
 };
+use crate::recovery::WaitRecord;
 use crate::view::EventView;
 use crate::{narrate, status};
 use calls::Finished;
@@ -85,6 +87,7 @@ pub(crate) struct RunLoop {
     taking: Vec<(Event, Request)>,
     /// A call was not made because this worker must not act any more.
     gone: bool,
+    homes: Homes,
 }
 
 impl RunLoop {
@@ -96,6 +99,7 @@ impl RunLoop {
     ) -> Self {
         let run = Run::new(Arc::new(record.plan.clone()));
         let mut this = Self::new(record, revision, run, resources);
+        this.homes = driver.homes.clone();
         this.queue.push_back(Event::Began);
         this.show(driver);
         this
@@ -135,6 +139,7 @@ impl RunLoop {
             blocked: false,
             taking: Vec::new(),
             gone: false,
+            homes: Homes::default(),
         }
     }
 
@@ -182,6 +187,7 @@ impl RunLoop {
             }
         }
         this.blocked = driver.waits_with().await?.is_some();
+        this.homes = driver.homes.clone();
         this.show(driver);
         Ok(Some(this))
     }
@@ -379,6 +385,8 @@ impl RunLoop {
     /// Decides what to do about steps that may begin, up to the bound.
     fn dispatch_ready(&mut self, driver: &Driver, turn: &mut Turn) {
         let bound = driver.context.limits.calls_per_run;
+        // A run that turned around before it got here has a step twice.
+        let mut begins = HashSet::new();
         while self.calling.len() + turn.calls.len() + self.queue.len() < bound
             && !driver.context.shutdown.is_cancelled()
         {
@@ -387,6 +395,9 @@ impl RunLoop {
             };
             // Stale: the run was stopped meanwhile.
             if !matches!(self.run.steps()[step as usize].state, StepState::Due { .. }) {
+                continue;
+            }
+            if !begins.insert(step) {
                 continue;
             }
             if self.calling.contains(&step) && !active(Mutation::OneOperationAtATime) {

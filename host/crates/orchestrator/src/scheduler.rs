@@ -86,7 +86,8 @@ impl Handle {
         self.rung.store(false, Ordering::SeqCst);
     }
 
-    fn ring(&self) {
+    /// There is something to look at.
+    pub(crate) fn ring(&self) {
         self.rung.store(true, Ordering::SeqCst);
         self.bell.notify_one();
     }

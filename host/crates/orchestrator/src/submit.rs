@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use nestor_core::execution::mutation::{Mutation, active};
-use nestor_core::ids::{DeploymentId, Digest, EngineId};
+use nestor_core::ids::{DeploymentId, Digest, EngineId, Timestamp};
 use nestor_core::planner::{self, Definitions, ExecutionPlan};
 use nestor_core::ports::{Batch, Bytes, CommitError, EngineHead, Guard};
 use nestor_core::spec::{self, DeliveryMode, DeploymentSpec, Queued};
@@ -20,8 +22,7 @@ use crate::keep;
 use crate::lookup::outputs_unknown;
 use crate::preview;
 use crate::records::{
-    DeploymentRecord, IdempotencyRecord, Request, ResourceRecord, RevisionRecord, StatusRecord,
-    encode, key,
+    DeploymentRecord, Request, ResourceRecord, RevisionRecord, StatusRecord, encode, key,
 };
 use crate::scheduler::wake;
 use crate::scope::{Compared, Difference};
@@ -37,6 +38,14 @@ pub(crate) const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
 const ATTEMPTS: usize = 16;
 /// What a client should wait when the queue is full: about what a few runs take.
 const BUSY_RETRY_SECONDS: u64 = 5;
+
+/// The answer to a request that came with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IdempotencyRecord {
+    pub(crate) body: Digest,
+    pub(crate) answer: crate::view::Accepted,
+    pub(crate) at: Timestamp,
+}
 
 /// A request that is a deployment, with everything looked up.
 pub(crate) struct Checked {
@@ -232,6 +241,8 @@ pub(crate) async fn submit(
         } else {
             let mut status = StatusRecord::accepted(revision, now);
             status.events = 1;
+            // Of one of that id that was there before, and is forgotten.
+            status.handed_over = ownership::gave_away(context, &id).await.map_err(internal)?;
             batch.put(key::status(&id), encode(&status));
             batch.put(key::event(&id, 1), encode(&news));
             None

@@ -15,6 +15,7 @@ use nestor_core::spec::Reference;
 use crate::context::Context;
 use crate::gate::Intent;
 use crate::lookup::outputs_unknown;
+use crate::ownership::Homes;
 use crate::records::{ResourceRecord, RevisionRecord};
 
 /// Validations at once: they take a fraction of a millisecond each.
@@ -31,6 +32,7 @@ pub(crate) async fn all(
     context: &Arc<Context>,
     id: &DeploymentId,
     intent: &Intent,
+    homes: &Homes,
 ) -> Result<(), String> {
     let (revision, deployed) = (intent.revision.as_ref(), &intent.resources);
     let part = intent.part.as_ref();
@@ -42,7 +44,7 @@ pub(crate) async fn all(
         .map(|place| async move {
             let resource = &revision.plan.resources[place];
             loop {
-                match one(context, id, revision, resource, deployed).await {
+                match one(context, id, revision, resource, deployed, homes).await {
                     Ok(()) | Err(EngineError::Unsupported(_)) => return None,
                     Err(EngineError::Unavailable { retry_after: Some(wait), .. }) if context.now() < give_up => {
                         let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
@@ -83,7 +85,9 @@ async fn one(
     revision: &RevisionRecord,
     resource: &PlannedResource,
     deployed: &[ResourceRecord],
+    homes: &Homes,
 ) -> Result<(), EngineError> {
+    let current = deployed.iter().find(|d| d.name == resource.name);
     // The resource is validated as far as it is known: what other resources
     // will put out stands as an unknown of its type.
     let mut lookup = |reference: &Reference| {
@@ -98,10 +102,7 @@ async fn one(
         definition: Arc::clone(&resource.section),
         config: resolved.config,
         declared_outputs: Arc::new(declared_outputs(&resource.declared_outputs)),
-        prior: deployed
-            .iter()
-            .find(|d| d.name == resource.name)
-            .and_then(ResourceRecord::prior),
+        prior: current.and_then(ResourceRecord::prior),
     };
     let call = EngineCall {
         engine: resource.engine.clone(),
@@ -119,6 +120,7 @@ async fn one(
         },
         request,
         definition_folder: resource.definition_folder.clone(),
+        home: homes.of(id, &resource.name, current),
         observer: Arc::new(NoObserver),
     };
     let ticket = Ticket {

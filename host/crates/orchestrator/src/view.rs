@@ -436,6 +436,10 @@ pub struct PlannedChangeView {
     /// Differences, as the engine sees them; sensitive ones masked.
     #[schema(value_type = Vec<Object>)]
     pub changes: Vec<Change>,
+    /// `deployment/resource` that has the real thing now, and is left without
+    /// it: it is taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopts: Option<String>,
     /// Outputs afterwards: a value, `"(sensitive)"`, or `{"$unknown": "string"}`.
     #[schema(value_type = Object)]
     pub outputs: BTreeMap<String, Value>,

@@ -42,6 +42,21 @@ pub(crate) struct LeaseRecord {
     pub(crate) worker: u64,
 }
 
+impl LeaseRecord {
+    /// Nobody has it.
+    pub(crate) fn is_nobodys(&self) -> bool {
+        self.worker == NOBODY
+    }
+
+    /// Nobody's still, and none of those that had it can write any more.
+    pub(crate) fn passed_on(&self) -> Self {
+        Self {
+            token: self.token + 1,
+            worker: self.worker,
+        }
+    }
+}
+
 /// A worker that is, or was, alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerRecord {

@@ -25,6 +25,8 @@ pub enum Mutation {
     WorldMatchesStatus,
     /// A worker writes without its lease.
     StaleWritesAreRefused,
+    /// What was handed over is still its former owner's.
+    OneOwner,
     /// First come, first served.
     HigherPriorityFirst,
     /// Waiting is worth nothing.
@@ -37,7 +39,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::DependenciesFirst,
         Self::OneOperationAtATime,
         Self::NothingLost,
@@ -48,6 +50,7 @@ impl Mutation {
         Self::NoEffectTwice,
         Self::WorldMatchesStatus,
         Self::StaleWritesAreRefused,
+        Self::OneOwner,
         Self::HigherPriorityFirst,
         Self::NobodyStarves,
         Self::NothingUntold,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::engine::{
-    CallContext, EngineError, Features, Outcome, ProposedChanges, Rendered, ResourceRequest,
+    CallContext, EngineError, Features, Home, Outcome, ProposedChanges, Rendered, ResourceRequest,
 };
 use crate::ids::{Digest, EngineId};
 
@@ -67,8 +67,20 @@ pub struct EngineCall {
     pub request: ResourceRequest,
     /// What the guest sees at `/definition`; none: an empty folder.
     pub definition_folder: Option<PathBuf>,
+    /// Where the engine keeps what it has of the resource; none: under the
+    /// names in the request.
+    pub home: Option<Home>,
     /// Gets log lines and progress.
     pub observer: Arc<dyn CallObserver>,
+}
+
+impl EngineCall {
+    /// Where the engine keeps what it has of the resource.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        let own = || Home::of(&self.context.deployment, &self.request.name);
+        self.home.clone().unwrap_or_else(own)
+    }
 }
 
 /// The functions that take a resource.

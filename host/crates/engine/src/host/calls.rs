@@ -60,7 +60,14 @@ impl EngineHost {
         let function = call.function;
         let destroying = function == Function::Destroy
             || (function == Function::Observe && call.context.purpose == Purpose::Destroy);
-        let checkout = self.checkout(&call);
+        let home = call.home();
+        // Each a name that cannot be a path.
+        let checkout = self
+            .folders
+            .checkouts
+            .join(call.context.environment.as_str())
+            .join(home.deployment.as_str())
+            .join(home.folder());
         let answered = self.ask(&version, call, checkout.clone()).await;
         self.account(&version, function, &answered);
         if destroying && matches!(answered, Ok(Reply::Outcome(Outcome::Ready(_)))) {
@@ -112,6 +119,7 @@ impl EngineHost {
                 checkout.display()
             ))
         })?;
+        let home = call.home();
         let limits = ready.grant.limits();
         let bounds = Bounds {
             cpu: limits.cpu,
@@ -140,8 +148,7 @@ impl EngineHost {
                 Arc::clone(&self.kv),
                 ready.grant.capabilities().kv_quota,
                 &version.id,
-                &call.context.deployment,
-                &call.request.name,
+                &home,
             ),
             toolbox: Toolbox::new(Arc::clone(&self.tools), checkout, until),
             egress: Egress::new(
@@ -168,15 +175,6 @@ impl EngineHost {
                 Err(EngineError::Trapped("it answered another question".into()))
             }
         }
-    }
-
-    fn checkout(&self, call: &EngineCall) -> PathBuf {
-        // Each a name that cannot be a path.
-        self.folders
-            .checkouts
-            .join(call.context.environment.as_str())
-            .join(call.context.deployment.as_str())
-            .join(call.request.name.as_str())
     }
 }
 

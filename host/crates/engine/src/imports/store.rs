@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nestor_core::ids::{DeploymentId, EngineId, ResourceName};
+use nestor_core::engine::Home;
+use nestor_core::ids::EngineId;
 use nestor_core::ports::{Batch, Bytes, CommitError, Store};
 use nestor_core::units::show_size;
 
@@ -31,15 +32,12 @@ pub(crate) struct KeyValues {
 }
 
 impl KeyValues {
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        quota: u64,
-        engine: &EngineId,
-        deployment: &DeploymentId,
-        resource: &ResourceName,
-    ) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, quota: u64, engine: &EngineId, home: &Home) -> Self {
         Self {
-            scope: Some((store, format!("kv/{engine}/{deployment}/{resource}/"))),
+            scope: Some((
+                store,
+                format!("kv/{engine}/{}/{}/", home.deployment, home.folder()),
+            )),
             quota,
             sizes: None,
         }

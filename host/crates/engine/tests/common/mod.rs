@@ -124,6 +124,7 @@ pub fn engine_call(engine: &str, function: Function, config: Value) -> EngineCal
             prior: None,
         },
         definition_folder: None,
+        home: None,
         observer: Arc::new(Heard::default()),
     }
 }

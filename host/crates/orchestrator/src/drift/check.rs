@@ -23,6 +23,7 @@ use crate::alarms::Kind;
 use crate::context::Context;
 use crate::driver::{Driver, Guarded, Stop};
 use crate::gate::Intent;
+use crate::ownership::handed_over;
 use crate::present::MASK;
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, encode, key,
@@ -216,6 +217,7 @@ impl Driver {
                 prior: resource.prior(),
             },
             definition_folder: resource.definition_folder.clone(),
+            home: resource.home.clone(),
             observer: Arc::new(NoObserver),
         }
     }
@@ -370,7 +372,11 @@ impl Driver {
             return self.finish_request(request, Vec::new()).await;
         }
         // What the last run was told to leave alone, this leaves alone.
-        let left_out = &self.status.left_out;
+        let mut left_out = self.status.left_out.clone();
+        // And what others have by now.
+        let handed = handed_over(&self.context, &self.id, Some(&self.status)).await?;
+        let gone = handed.iter().map(|h| h.resource.to_string());
+        left_out.extend(gone.filter(|gone| resources.iter().all(|r| r.name.as_str() != gone)));
         let whole = left_out.is_empty();
         let drifted = resources.iter().filter(|r| r.drifted);
         let part = (!whole).then(|| {
@@ -385,6 +391,7 @@ impl Driver {
             revision: Arc::new(revision),
             resources,
             part,
+            taking: Vec::new(),
         };
         self.start_run(request, intent, Batch::new()).await
     }

@@ -2,9 +2,10 @@
 //! begins.
 
 use nestor_core::ids::ResourceName;
-use nestor_core::ports::{Batch, Guard};
+use nestor_core::ports::{Batch, Bytes, Guard, StoreError};
 use nestor_core::spec::OnConflict;
 
+use super::adopt::{Adoption, Looked, Unsettled, Wanting, look};
 use super::wait::{Asked, Queued};
 use super::{ATTEMPTS, HoldRecord, Next, OwnerRecord, has_it, known_before, stopped};
 use crate::driver::{Driver, Guarded, Stop};
@@ -13,8 +14,8 @@ use crate::records::{Request, encode, key};
 
 /// What came of wanting things.
 enum Owned {
-    /// All are this deployment's.
-    All,
+    /// All are this deployment's, but for those that are to be taken over.
+    All(Vec<Adoption>),
     /// One is somebody else's, for good.
     Refused(String),
     /// Written down that it waits.
@@ -30,11 +31,11 @@ impl Driver {
         let part = intent.part.as_ref();
         let wanted = known_before(&revision.spec, revision.revision, &revision.plan, part);
         if wanted.is_empty() && !self.status.blocked {
-            return Ok(Next::Begin);
+            return Ok(Next::Begin(Vec::new()));
         }
         for _ in 0..ATTEMPTS {
             match self.try_to_own(&wanted, intent).await {
-                Ok(Owned::All) => return Ok(Next::Begin),
+                Ok(Owned::All(adoptions)) => return Ok(Next::Begin(adoptions)),
                 Ok(Owned::Refused(reason)) => return Ok(Next::Refused(reason)),
                 Ok(Owned::Waits) => return Err(Stop::Blocked),
                 Ok(Owned::GivenUp) => {
@@ -59,6 +60,7 @@ impl Driver {
         let mut batch = Batch::new();
         // A thing that was reserved is not yet known to be held.
         let mut changes = false;
+        let mut others = Vec::new();
         for (identity, resource) in wanted {
             let at = key::owner(identity);
             let owner = self
@@ -88,11 +90,13 @@ impl Driver {
                 Some((owner, raw)) => {
                     return match intent.revision.spec.strategy.on_conflict {
                         OnConflict::Fail => Ok(Owned::Refused(has_it(resource, &owner))),
-                        OnConflict::Queue => self.wait_for(resource, owner, raw, intent).await,
-                        OnConflict::Adopt => Ok(Owned::Refused(format!(
-                            "{}; taking it over is not offered by this version",
-                            has_it(resource, &owner)
-                        ))),
+                        OnConflict::Queue => {
+                            self.wait_for(resource, (owner, raw), None, intent).await
+                        }
+                        OnConflict::Adopt => {
+                            others.push((identity.clone(), resource.clone()));
+                            continue;
+                        }
                     };
                 }
             }
@@ -106,8 +110,29 @@ impl Driver {
             batch.put(at, encode(&mine));
             self.hold(&mut batch, identity, resource);
         }
+        let looked = match others.is_empty() {
+            true => Looked::default(),
+            false => self.look_at(&others, intent).await.map_err(stopped)?,
+        };
+        if let Some((_, reason)) = looked.refused.into_iter().next() {
+            return Ok(Owned::Refused(reason));
+        }
+        if let Some(first) = looked.unsettled.into_iter().next() {
+            let Unsettled {
+                resource,
+                why,
+                owner,
+            } = first;
+            let owned = self.wait_for(&resource, owner, Some(why), intent).await?;
+            // It may have come to rest before it could know that somebody waits.
+            let again = self.look_at(&others, intent).await.map_err(stopped)?;
+            if again.unsettled.is_empty() {
+                self.handle.ring();
+            }
+            return Ok(owned);
+        }
         if !changes && !self.status.blocked {
-            return Ok(Owned::All);
+            return Ok(Owned::All(looked.adoptions));
         }
         batch.delete(key::blocked(&self.id));
         let before = (self.status.holds, self.status.blocked);
@@ -115,7 +140,7 @@ impl Driver {
         self.status.blocked = false;
         batch.put(key::status(&self.id), encode(&self.status));
         match self.commit(batch).await {
-            Ok(()) => Ok(Owned::All),
+            Ok(()) => Ok(Owned::All(looked.adoptions)),
             Err(failed) => {
                 (self.status.holds, self.status.blocked) = before;
                 Err(failed)
@@ -132,12 +157,47 @@ impl Driver {
         batch.put(key::hold(&self.id, identity), encode(&hold));
     }
 
+    async fn look_at(
+        &self,
+        things: &[(String, ResourceName)],
+        intent: &Intent,
+    ) -> Result<Looked, StoreError> {
+        let wanting = Wanting {
+            spec: &intent.revision.spec,
+            plan: &intent.revision.plan,
+            deployed: &intent.resources,
+        };
+        look(&self.context, wanting, things).await
+    }
+
+    /// What is approved, with what it takes over as things are now; an error
+    /// is for people.
+    pub(crate) async fn still_taking(
+        &self,
+        intent: Intent,
+    ) -> Result<Result<Intent, String>, Stop> {
+        let revision = &intent.revision;
+        if revision.spec.strategy.on_conflict != OnConflict::Adopt {
+            return Ok(Ok(intent));
+        }
+        let part = intent.part.as_ref();
+        let things = known_before(&revision.spec, revision.revision, &revision.plan, part);
+        let looked = self.look_at(&things, &intent).await?;
+        if let Some((_, reason)) = looked.refused.into_iter().next() {
+            return Ok(Err(reason));
+        }
+        if let Some(first) = looked.unsettled.into_iter().next() {
+            return Ok(Err(first.why));
+        }
+        Ok(Ok(intent.taking(looked.adoptions)))
+    }
+
     /// Queues up, unless nobody wants it any more.
     async fn wait_for(
         &mut self,
         resource: &ResourceName,
-        owner: OwnerRecord,
-        raw: nestor_core::ports::Bytes,
+        (owner, raw): (OwnerRecord, Bytes),
+        adopts: Option<String>,
         intent: &Intent,
     ) -> Result<Owned, Guarded> {
         if self.is_given_up().await.map_err(stopped)? {
@@ -146,6 +206,7 @@ impl Driver {
         let asked = Asked {
             resource,
             revision: intent.revision.revision,
+            adopts,
             in_run: false,
         };
         Ok(match self.queue_up(&asked, owner, raw).await? {

@@ -1,21 +1,27 @@
 //! In a run: an identity that hangs on another resource's output is known only
 //! when that one is ready.
 
+use nestor_core::environment::Approval;
 use nestor_core::identity::{Belongs, Identity, Known};
 use nestor_core::ids::ResourceName;
-use nestor_core::ports::{Batch, Guard};
+use nestor_core::planner::Resolved;
+use nestor_core::ports::{Batch, Bytes, Guard};
 use nestor_core::spec::OnConflict;
 
+use super::adopt::{Wanting, look};
+use super::take::{Taken, Untaken};
 use super::wait::{Asked, Queued};
-use super::{ATTEMPTS, BlockRecord, OwnerRecord, has_it};
+use super::{ATTEMPTS, BlockRecord, OwnerRecord, has_it, stopped};
 use crate::driver::{Driver, Guarded, Stop};
-use crate::records::{RevisionRecord, encode, key};
+use crate::records::{ResourceRecord, RevisionRecord, encode, key};
 use crate::view::EventView;
 
 /// What came of wanting a thing half-way.
 pub(crate) enum Late {
     /// It is this deployment's.
     Owned,
+    /// It was taken over, as this. With events as below.
+    Adopted(Box<ResourceRecord>, Vec<EventView>),
     /// It is somebody else's, for good.
     Refused(String),
     /// It is somebody else's for now; whoever lets go rings. With an event that
@@ -81,25 +87,19 @@ impl Driver {
                     return Ok(Late::Refused(has_it(resource, &owner)));
                 }
                 Some((owner, raw)) => match revision.spec.strategy.on_conflict {
-                    OnConflict::Fail | OnConflict::Adopt => {
-                        return Ok(Late::Refused(has_it(resource, &owner)));
-                    }
+                    OnConflict::Fail => return Ok(Late::Refused(has_it(resource, &owner))),
                     OnConflict::Queue => {
-                        if self.waits_with().await?.is_some_and(|r| &r != resource) {
-                            return Ok(Late::Waits(None));
-                        }
-                        let asked = Asked {
-                            resource,
-                            revision: revision.revision,
-                            in_run: true,
-                        };
-                        match self.queue_up(&asked, owner, raw).await {
-                            Ok(Queued::Waits(told)) => return Ok(Late::Waits(told)),
-                            Ok(Queued::Refused(reason)) => return Ok(Late::Refused(reason)),
+                        match self.wait_half_way(beginning, owner, raw, None).await {
+                            Ok(late) => return Ok(late),
                             Err(Guarded::Changed) => continue,
                             Err(Guarded::Stop(stop)) => return Err(stop),
                         }
                     }
+                    OnConflict::Adopt => match self.adopt_now(beginning, &identity).await {
+                        Ok(Some(late)) => return Ok(late),
+                        Ok(None) | Err(Guarded::Changed) => continue,
+                        Err(Guarded::Stop(stop)) => return Err(stop),
+                    },
                 },
             }
             if self.waits_with().await?.as_ref() == Some(resource) {
@@ -124,5 +124,89 @@ impl Driver {
         Ok(Late::Refused(
             "too many deployments want the same thing at once".into(),
         ))
+    }
+
+    async fn wait_half_way(
+        &mut self,
+        beginning: &Beginning<'_>,
+        owner: OwnerRecord,
+        raw: Bytes,
+        adopts: Option<String>,
+    ) -> Result<Late, Guarded> {
+        let (resource, revision) = (beginning.resource, beginning.revision.revision);
+        let others = self.waits_with().await.map_err(Guarded::Stop)?;
+        if others.is_some_and(|other| &other != resource) {
+            return Ok(Late::Waits(None));
+        }
+        let asked = Asked {
+            resource,
+            revision,
+            adopts,
+            in_run: true,
+        };
+        Ok(match self.queue_up(&asked, owner, raw).await? {
+            Queued::Waits(told) => Late::Waits(told),
+            Queued::Refused(reason) => Late::Refused(reason),
+        })
+    }
+
+    /// None: look again.
+    async fn adopt_now(
+        &mut self,
+        beginning: &Beginning<'_>,
+        identity: &str,
+    ) -> Result<Option<Late>, Guarded> {
+        let Beginning {
+            revision,
+            resource,
+            config,
+            ..
+        } = *beginning;
+        if self.approval(&revision.spec) == Approval::Required || revision.pinned.is_some() {
+            return Ok(Some(Late::Refused(format!(
+                "resource {resource} would take {identity:?} over, which was not known when the plan was approved; \
+                 put into its config what the identity is made of"
+            ))));
+        }
+        let things = [(identity.to_owned(), resource.clone())];
+        let deployed = self.resources().await.map_err(stopped)?;
+        let wanting = Wanting {
+            spec: &revision.spec,
+            plan: &revision.plan,
+            deployed: &deployed,
+        };
+        let looked = look(&self.context, wanting, &things)
+            .await
+            .map_err(stopped)?;
+        if let Some((_, reason)) = looked.refused.into_iter().next() {
+            return Ok(Some(Late::Refused(reason)));
+        }
+        if let Some(first) = looked.unsettled.into_iter().next() {
+            let (owner, raw) = first.owner;
+            let late = self
+                .wait_half_way(beginning, owner, raw, Some(first.why))
+                .await?;
+            let again = look(&self.context, wanting, &things)
+                .await
+                .map_err(stopped)?;
+            // It may have come to rest before it could know that somebody waits.
+            return Ok((!again.unsettled.is_empty()).then_some(late));
+        }
+        let resolved = Resolved {
+            config: config.clone(),
+            sensitive: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let taken = self
+            .take_over(revision, &looked.adoptions, Some(&resolved))
+            .await
+            .map_err(Guarded::Stop)?;
+        Ok(match (taken, looked.adoptions.into_iter().next()) {
+            (Taken::Yes(told), Some(adoption)) => {
+                Some(Late::Adopted(Box::new(adoption.record), told))
+            }
+            (Taken::No(Untaken::Refused(reason)), _) => Some(Late::Refused(reason)),
+            (Taken::No(Untaken::Moved), _) | (Taken::Yes(_), None) => None,
+        })
     }
 }

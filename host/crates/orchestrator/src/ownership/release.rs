@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use nestor_core::ids::ResourceName;
+use nestor_core::ids::{DeploymentId, ResourceName};
 use nestor_core::ports::{Batch, Guard};
 
-use super::{HoldRecord, OwnerRecord, identity};
+use super::{BlockRecord, HoldRecord, OwnerRecord, identity};
 use crate::driver::{Driver, Guarded, Stop};
-use crate::records::{DeploymentRecord, Request, encode, key};
+use crate::records::{DeploymentRecord, Request, StatusRecord, encode, key};
 use crate::scheduler::wake;
 use crate::view::DeploymentStatus;
 
@@ -16,20 +16,7 @@ impl Driver {
     /// waits was promised, and rings those that wait for it. Called between runs.
     pub(crate) async fn let_go(&mut self, record: &DeploymentRecord) -> Result<(), Stop> {
         let goes_on = self.status.active || self.status.gate.is_some();
-        let halted = match self.status.status {
-            DeploymentStatus::Stuck => true,
-            DeploymentStatus::Failed => self.status.run.is_some(),
-            DeploymentStatus::Pending
-            | DeploymentStatus::InProgress
-            | DeploymentStatus::AwaitingApproval
-            | DeploymentStatus::Ready
-            | DeploymentStatus::Cancelling
-            | DeploymentStatus::RollingBack
-            | DeploymentStatus::RolledBack
-            | DeploymentStatus::Cancelled
-            | DeploymentStatus::Deleting
-            | DeploymentStatus::Deleted => false,
-        };
+        let halted = halted(&self.status);
         if !(self.status.holds || record.reserved) || goes_on || halted {
             return Ok(());
         }
@@ -48,18 +35,25 @@ impl Driver {
                 .context
                 .read_all::<HoldRecord>(&key::holds(&self.id))
                 .await?;
-            let still: HashMap<String, ResourceName> = self
-                .resources()
-                .await?
-                .into_iter()
-                .filter_map(|resource| Some((identity(&record, &resource)?, resource.name)))
+            let resources = self.resources().await?;
+            // What an operation that did not end has made of it is not known.
+            let open = |name: &ResourceName| {
+                let mut of = resources.iter().filter(|r| &r.name == name);
+                of.any(|r| r.open.is_some())
+            };
+            let still: HashMap<String, ResourceName> = resources
+                .iter()
+                .filter_map(|resource| Some((identity(&record, resource)?, resource.name.clone())))
                 .collect();
             let mut batch = Batch::new();
             let mut left = 0;
             woken.clear();
             for (at, hold) in &holds {
                 let stands = still.get(&hold.identity) == Some(&hold.resource);
-                if stands || hold.reserved.is_some_and(|r| waits(&record, r)) {
+                if stands
+                    || open(&hold.resource)
+                    || hold.reserved.is_some_and(|r| waits(&record, r))
+                {
                     left += 1;
                     continue;
                 }
@@ -89,7 +83,40 @@ impl Driver {
                 Err(Guarded::Stop(stop)) => return Err(stop),
             }
         }
-        for waiter in woken {
+        self.wake_all(woken).await
+    }
+
+    /// Tells those that would take something over that this deployment rests.
+    /// Called after it does: whoever queues up later looks once more.
+    pub(crate) async fn ring_adopters(&self) -> Result<(), Stop> {
+        if !self.status.holds {
+            return Ok(());
+        }
+        let holds = self
+            .context
+            .read_all::<HoldRecord>(&key::holds(&self.id))
+            .await?;
+        let mut woken = Vec::new();
+        for (_, hold) in holds {
+            let owner = self
+                .context
+                .read::<OwnerRecord>(&key::owner(&hold.identity))
+                .await?;
+            for waiter in owner.map(|owner| owner.waiters).unwrap_or_default() {
+                let block = self
+                    .context
+                    .read::<BlockRecord>(&key::blocked(&waiter))
+                    .await?;
+                if block.is_some_and(|block| block.adopts.is_some()) {
+                    woken.push(waiter);
+                }
+            }
+        }
+        self.wake_all(woken).await
+    }
+
+    pub(super) async fn wake_all(&self, waiters: Vec<DeploymentId>) -> Result<(), Stop> {
+        for waiter in waiters {
             let record = self
                 .context
                 .read::<DeploymentRecord>(&key::deployment(&waiter))
@@ -99,6 +126,24 @@ impl Driver {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the last run ended half-way and can be taken up again.
+pub(super) fn halted(status: &StatusRecord) -> bool {
+    match status.status {
+        DeploymentStatus::Stuck => true,
+        DeploymentStatus::Failed => status.run.is_some(),
+        DeploymentStatus::Pending
+        | DeploymentStatus::InProgress
+        | DeploymentStatus::AwaitingApproval
+        | DeploymentStatus::Ready
+        | DeploymentStatus::Cancelling
+        | DeploymentStatus::RollingBack
+        | DeploymentStatus::RolledBack
+        | DeploymentStatus::Cancelled
+        | DeploymentStatus::Deleting
+        | DeploymentStatus::Deleted => false,
     }
 }
 

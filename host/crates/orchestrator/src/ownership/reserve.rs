@@ -11,35 +11,67 @@ use nestor_core::ports::{Batch, Guard, StoreError};
 use nestor_core::spec::{DeploymentSpec, OnConflict};
 use nestor_core::violation::{Violation, ViolationCode};
 
+use super::adopt::{Looked, Wanting, look};
 use super::{HoldRecord, OwnerRecord, has_it, known_before};
 use crate::context::Context;
-use crate::records::{encode, key};
+use crate::records::{ResourceRecord, encode, key};
 
-/// Things of a deployment that others have, as far as that is known now.
+/// Things of a deployment that others have and do not hand over, as far as
+/// that is known now.
 pub(crate) async fn taken(
     context: &Context,
     spec: &DeploymentSpec,
     plan: &ExecutionPlan,
 ) -> Result<Vec<Violation>, StoreError> {
     let mut violations = Vec::new();
-    if spec.strategy.on_conflict != OnConflict::Fail {
-        return Ok(violations);
+    match spec.strategy.on_conflict {
+        OnConflict::Fail => {}
+        OnConflict::Queue => return Ok(violations),
+        OnConflict::Adopt => {
+            let refused = adoptions(context, spec, plan, None).await?.refused;
+            let refused = refused.into_iter();
+            return Ok(refused
+                .map(|(resource, message)| violation(spec, &resource, message))
+                .collect());
+        }
     }
     for (identity, resource) in known_before(spec, 1, plan, None) {
         let owner = context.read::<OwnerRecord>(&key::owner(&identity)).await?;
         if let Some(owner) = owner.filter(|owner| owner.deployment != spec.id) {
-            violations.push(violation(spec, &resource, &owner));
+            violations.push(violation(spec, &resource, has_it(&resource, &owner)));
         }
     }
     Ok(violations)
 }
 
-fn violation(spec: &DeploymentSpec, resource: &ResourceName, owner: &OwnerRecord) -> Violation {
+/// What a deployment would take over as things are now.
+pub(crate) async fn adoptions(
+    context: &Context,
+    spec: &DeploymentSpec,
+    plan: &ExecutionPlan,
+    part: Option<&BTreeSet<ResourceName>>,
+) -> Result<Looked, StoreError> {
+    if spec.strategy.on_conflict != OnConflict::Adopt {
+        return Ok(Looked::default());
+    }
+    let deployed = context
+        .read_all::<ResourceRecord>(&key::resources(&spec.id))
+        .await?;
+    let deployed: Vec<ResourceRecord> = deployed.into_iter().map(|(_, r)| r).collect();
+    let wanting = Wanting {
+        spec,
+        plan,
+        deployed: &deployed,
+    };
+    look(context, wanting, &known_before(spec, 1, plan, part)).await
+}
+
+fn violation(spec: &DeploymentSpec, resource: &ResourceName, message: String) -> Violation {
     let place = spec.resources.iter().position(|r| &r.name == resource);
     Violation::new(
         ViolationCode::SameThing,
         format!("/resources/{}", place.unwrap_or_default()),
-        has_it(resource, owner),
+        message,
     )
 }
 
@@ -89,7 +121,10 @@ pub(crate) async fn reserve(
                 batch.guard(Guard::Equals(at, raw));
             }
             Some((owner, _)) => {
-                reserved.violations.push(violation(spec, &resource, &owner));
+                let message = has_it(&resource, &owner);
+                reserved
+                    .violations
+                    .push(violation(spec, &resource, message));
                 continue;
             }
         }

@@ -14,6 +14,8 @@ use crate::view::{DeploymentStatus, EventView, Phase};
 pub(super) struct Asked<'a> {
     pub(super) resource: &'a ResourceName,
     pub(super) revision: u64,
+    /// Why it cannot take the thing over now, if it would.
+    pub(super) adopts: Option<String>,
     /// Half-way; else before anything was begun.
     pub(super) in_run: bool,
 }
@@ -41,6 +43,7 @@ impl Driver {
             resource,
             revision,
             in_run,
+            ref adopts,
         } = *asked;
         let mut batch = Batch::new();
         let mut path = vec![self.id.clone(), owner.deployment.clone()];
@@ -82,6 +85,7 @@ impl Driver {
             resource: resource.clone(),
             owner: owner.deployment.clone(),
             owned: owner.resource.clone(),
+            adopts: adopts.clone(),
         };
         let at = key::owner(&owner.identity);
         batch.guard(Guard::Equals(at.clone(), raw));

@@ -148,9 +148,18 @@ impl RunLoop {
                 config: &record.config,
                 identity: &identity,
             };
-            let stands = |name: &ResourceName| self.resources.contains_key(name);
+            // Or may stand again, should the run be unwound.
+            let stands = |name: &ResourceName| {
+                let before = self.before.get(name).is_some_and(Option::is_some);
+                before || self.resources.contains_key(name)
+            };
             match driver.own_now(&beginning, stands).await? {
                 Late::Owned => {
+                    self.owned.insert(step);
+                }
+                Late::Adopted(record, told) => {
+                    turn.events.extend(told);
+                    self.resources.insert(record.name.clone(), *record);
                     self.owned.insert(step);
                 }
                 Late::Refused(reason) => {
@@ -210,11 +219,10 @@ impl RunLoop {
                         .join("; ")
                 })?;
                 whole(plan, resource, &resolved)?;
-                Ok(Some(Target::Apply(Box::new(ResourceRecord::planned(
-                    resource,
-                    plan,
-                    resolved.config,
-                )))))
+                let mut record = ResourceRecord::planned(resource, plan, resolved.config);
+                let current = self.resources.get(&record.name);
+                record.home = self.homes.of(&self.revision.spec.id, &record.name, current);
+                Ok(Some(Target::Apply(Box::new(record))))
             }
             (Direction::Undo, _) => match self.before.get(&planned.name) {
                 Some(Some(before)) if before.applied.is_some() => {

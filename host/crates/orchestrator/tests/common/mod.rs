@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+pub(crate) mod dies;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nestor_core::engine::Features;
-use nestor_core::ids::{DeploymentId, Digest, EngineId, ResourceName};
+use nestor_core::ids::{DeploymentId, Digest, EngineId};
 use nestor_core::ports::{EngineHead, EngineStatus, Function};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -42,10 +42,11 @@ struct State {
     engines: BTreeMap<EngineId, EngineHead>,
     scripts: HashMap<String, Behaviour>,
     default: Behaviour,
-    world: BTreeMap<(DeploymentId, ResourceName), Existing>,
-    progress: HashMap<(DeploymentId, ResourceName), Progress>,
+    /// By where the engine has it.
+    world: BTreeMap<(DeploymentId, String), Existing>,
+    progress: HashMap<(DeploymentId, String), Progress>,
     calls: Vec<Call>,
-    running: HashMap<(DeploymentId, ResourceName), usize>,
+    running: HashMap<(DeploymentId, String), usize>,
     most_at_once: usize,
     overlaps: Vec<String>,
     released: Vec<String>,
@@ -190,7 +191,7 @@ impl FakeEngines {
         let found = state
             .world
             .iter()
-            .find(|((d, r), _)| d.as_str() == deployment && r.as_str() == resource);
+            .find(|((d, r), _)| d.as_str() == deployment && r == resource);
         found.map(|(_, existing)| existing.clone())
     }
 
@@ -199,7 +200,7 @@ impl FakeEngines {
         let mut state = self.state();
         let mut world = std::mem::take(&mut state.world);
         world.retain(|(d, r), existing| {
-            if d.as_str() != deployment || r.as_str() != resource {
+            if d.as_str() != deployment || r != resource {
                 return true;
             }
             match &config {
@@ -216,7 +217,7 @@ impl FakeEngines {
     pub fn world(&self, deployment: &str) -> Vec<String> {
         let state = self.state();
         let names = state.world.keys().filter(|(d, _)| d.as_str() == deployment);
-        names.map(|(_, r)| r.to_string()).collect()
+        names.map(|(_, r)| r.clone()).collect()
     }
 
     /// The most calls that ran at the same time.

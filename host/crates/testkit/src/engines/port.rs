@@ -5,7 +5,7 @@ use nestor_core::engine::{
     Action, Change, EngineError, Manifest, Outcome, Pending, PlannedOutput, ProposedChanges,
     Purpose, Rendered, Settled,
 };
-use nestor_core::ids::{DeploymentId, EngineId, ResourceName};
+use nestor_core::ids::{DeploymentId, EngineId};
 use nestor_core::ports::{
     EngineCall, EngineHead, EngineStatus, Engines, Function, LogLevel, Reply,
 };
@@ -16,7 +16,7 @@ use super::{Answer, Behaviour, Call, Existing, FakeEngines, Hang, Progress, Stat
 /// What one call needs again and again.
 struct Now<'a> {
     call: &'a EngineCall,
-    key: (DeploymentId, ResourceName),
+    key: (DeploymentId, String),
     behaviour: Behaviour,
 }
 
@@ -36,7 +36,8 @@ impl Engines for FakeEngines {
         if head.status != EngineStatus::Ready {
             return Err(unavailable(format!("{} is {:?}", call.engine, head.status)));
         }
-        let key = (call.context.deployment.clone(), call.request.name.clone());
+        let home = call.home();
+        let key = (home.deployment.clone(), home.folder());
         let behaviour = {
             let state = self.state();
             state
@@ -270,7 +271,7 @@ impl State {
 /// Counts a call while it runs, also when the caller drops it.
 struct Running<'a> {
     engines: &'a FakeEngines,
-    key: (DeploymentId, ResourceName),
+    key: (DeploymentId, String),
     index: usize,
     changes: bool,
 }
