@@ -97,7 +97,18 @@ impl ConfigSchema {
     /// value that a sensitive one went into, at one of these JSON pointers.
     #[must_use]
     pub fn check_whole(&self, config: &Value, sensitive: &[String]) -> Vec<Refusal> {
-        let mut refusals = self.check(config, &[]);
+        self.check_resolved(config, &[], sensitive)
+    }
+
+    /// The same of a config in which some values are not known yet.
+    #[must_use]
+    pub fn check_resolved(
+        &self,
+        config: &Value,
+        wildcards: &[Wildcard],
+        sensitive: &[String],
+    ) -> Vec<Refusal> {
+        let mut refusals = self.check(config, wildcards);
         for refusal in &mut refusals {
             let near = |pointer: &String| {
                 pointer.starts_with(&refusal.pointer) || refusal.pointer.starts_with(pointer)

@@ -1,31 +1,35 @@
 //! What a revision would change, as the engines see it: for who asks, and for
 //! who approves.
 
+mod known;
 mod refusals;
+mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use nestor_core::definition::{JsonType, declared_outputs};
+use nestor_core::definition::declared_outputs;
 use nestor_core::engine::{
-    Action, CallContext, Change, EngineError, ProposedChanges, Purpose, ResourceRequest,
+    Action, CallContext, EngineError, ProposedChanges, Purpose, ResourceRequest,
 };
-use nestor_core::ids::{DeploymentId, Digest, EngineId, OutputName, ResourceName};
-use nestor_core::planner::{Lookup, PlannedResource, Resolved, UNKNOWN_KEY, resolve_config};
+use nestor_core::ids::{DeploymentId, Digest, EngineId, ResourceName};
+use nestor_core::planner::{PlannedResource, Resolved, UNKNOWN_KEY};
 use nestor_core::ports::{EngineCall, Function, NoObserver, Reply};
-use nestor_core::spec::{DeploymentSpec, Reference};
-use nestor_core::violation::Violation;
+use nestor_core::spec::DeploymentSpec;
+use nestor_core::violation::{Violation, ViolationCode};
 
 use crate::context::Context;
-use crate::lookup::of_deployment;
+use crate::mask;
 use crate::ownership::{Adoption, Homes};
 use crate::present::MASK;
 use crate::records::{ResourceRecord, encode};
 use crate::scope::Compared;
 use crate::view::{PlanView, PlannedChangeView};
+use known::{Config, Outputs, check_answer, refused_by_schema};
 use refusals::refusals;
+use verdict::verdict;
 
 /// What a plan was made from: by the name of each thing, which one of it.
 /// Nothing in it is secret.
@@ -78,21 +82,6 @@ pub(crate) struct Question<'a> {
     pub(crate) worker: Option<u64>,
 }
 
-/// What is known of an output while planning.
-#[derive(Clone)]
-enum Known {
-    Value {
-        value: Value,
-        sensitive: bool,
-    },
-    Unknown {
-        json_type: JsonType,
-        sensitive: bool,
-    },
-}
-
-type Outputs = HashMap<(ResourceName, OutputName), Known>;
-
 impl Question<'_> {
     /// Asks every engine about its resources, in the order of the plan.
     pub(crate) async fn ask(&self) -> Result<Foreseen, Unforeseen> {
@@ -105,7 +94,8 @@ impl Question<'_> {
         let deployed: BTreeMap<&ResourceName, &ResourceRecord> =
             deployed.iter().map(|r| (&r.name, r)).collect();
         let wanted = |name: &ResourceName| self.part.is_none_or(|part| part.contains(name));
-        let mut outputs: Outputs = HashMap::new();
+        let mut outputs = Outputs::default();
+        let mut secrets = mask::secrets(deployed.values().flat_map(|r| &r.outputs));
         let (mut resources, mut violations) = (Vec::new(), Vec::new());
         let mut digested = Vec::new();
         let mut basis = Basis::new();
@@ -113,19 +103,34 @@ impl Question<'_> {
             let current = deployed.get(&planned.name).copied();
             if !wanted(&planned.name) {
                 // It stays as it is, and so do its outputs.
-                stays(&mut outputs, planned, current);
+                outputs.stay(planned, current);
                 continue;
             }
             let taking = self.taking.iter().find(|a| a.resource == planned.name);
-            let resolved =
-                resolve(spec, revision, planned, &outputs).map_err(Unforeseen::Internal)?;
+            let config = match self.config(planned, &outputs) {
+                Ok(config) => config,
+                Err(Unforeseen::Refused(found)) => {
+                    violations.extend(found);
+                    outputs.unknown(planned, current);
+                    continue;
+                }
+                Err(why) => return Err(why),
+            };
             if !self.may_ask() {
                 return Err(Unforeseen::Stale);
             }
-            match self.one(planned, &resolved, current).await {
+            match self.one(planned, &config.resolved, current).await {
                 Ok(proposed) => {
-                    remember(&mut outputs, planned, current, &proposed);
-                    let mut view = self.view(planned, &resolved, current, proposed);
+                    let target =
+                        ResourceRecord::planned(planned, plan, config.resolved.config.clone());
+                    let verdict = verdict(&proposed, &config, current, &target);
+                    outputs.remember(planned, current, verdict.action, &proposed.outputs);
+                    secrets.extend(outputs.secrets(planned));
+                    let mut view = PlannedChangeView {
+                        action: verdict.action.into(),
+                        reason: verdict.reason,
+                        ..self.view(planned, &config.resolved, &outputs, &secrets, proposed)
+                    };
                     if let Some(adoption) = taking {
                         let from = adoption.origin();
                         view.reason = format!("taken over from {from}; {}", view.reason);
@@ -135,9 +140,11 @@ impl Question<'_> {
                         );
                         view.adopts = Some(from);
                     }
-                    digested.push(Digest::of(&encode(&(&view.name, masked(&resolved), {
-                        (&view.action, &view.changes, &view.outputs)
-                    }))));
+                    digested.push(Digest::of(&encode(&(
+                        &view.name,
+                        masked(&config.resolved),
+                        { (&view.action, &view.changes, &view.outputs) },
+                    ))));
                     resources.push(view);
                 }
                 Err(
@@ -162,7 +169,10 @@ impl Question<'_> {
                         retry_after: 1,
                     });
                 }
-                Err(error) => violations.extend(refusals(spec, planned, &error)),
+                Err(error) => {
+                    violations.extend(refusals(spec, planned, &error));
+                    outputs.unknown(planned, current);
+                }
             }
             self.planned_basis(planned, &mut basis);
             let needed = planned.depends_on.iter();
@@ -215,6 +225,46 @@ impl Question<'_> {
         engine_basis(self.context, engine, basis);
     }
 
+    /// A resource's config with what is known in it.
+    fn config(&self, planned: &PlannedResource, outputs: &Outputs) -> Result<Config, Unforeseen> {
+        let Compared {
+            spec,
+            revision,
+            plan,
+            ..
+        } = self.compared;
+        let base = config_pointer(spec, planned);
+        let config = outputs.resolve(spec, revision, planned).map_err(|found| {
+            let violations = found.into_iter().map(|unresolved| {
+                let message = format!("${{{}}}: {}", unresolved.reference, unresolved.problem);
+                let pointer = format!("{base}{}", unresolved.pointer);
+                Violation::new(ViolationCode::ReferenceType, pointer, message)
+            });
+            Unforeseen::Refused(violations.collect())
+        })?;
+        let refused = refused_by_schema(plan, planned, &config.resolved)
+            .map_err(Unforeseen::Internal)?
+            .into_iter()
+            .map(|refusal| {
+                let code = if refusal.reference_type {
+                    ViolationCode::ReferenceType
+                } else {
+                    ViolationCode::ConfigSchema
+                };
+                let message = format!(
+                    "with the outputs that are known put in: {}",
+                    refusal.message
+                );
+                Violation::new(code, format!("{base}{}", refusal.pointer), message)
+            });
+        let refused: Vec<Violation> = refused.collect();
+        if refused.is_empty() {
+            Ok(config)
+        } else {
+            Err(Unforeseen::Refused(refused))
+        }
+    }
+
     /// What the engine would do to one resource.
     pub(crate) async fn one(
         &self,
@@ -232,6 +282,7 @@ impl Question<'_> {
         if let Some(current) = current
             && resolved.unknown.is_empty()
             && current.open.is_none()
+            && !current.drifted
             && current.applied == Some(wanted.target())
         {
             let summary = "already as wanted".into();
@@ -270,7 +321,10 @@ impl Question<'_> {
             observer: Arc::new(NoObserver),
         };
         match self.context.engines.call(call).await {
-            Ok(Reply::Proposed(proposed)) => Ok(proposed),
+            Ok(Reply::Proposed(proposed)) => {
+                check_answer(planned, proposed.action, &proposed.outputs)?;
+                Ok(proposed)
+            }
             Ok(_) => Err(EngineError::Trapped(
                 "plan was answered with something else".into(),
             )),
@@ -289,64 +343,21 @@ impl Question<'_> {
         }
     }
 
+    /// What is shown of it, but for what would happen and why.
     fn view(
         &self,
         planned: &PlannedResource,
         resolved: &Resolved,
-        current: Option<&ResourceRecord>,
+        outputs: &Outputs,
+        secrets: &[String],
         proposed: ProposedChanges,
     ) -> PlannedChangeView {
-        // An update that hangs on a value nobody knows yet may turn out to be none.
-        let hangs = !resolved.unknown.is_empty() && current.is_some_and(|c| c.applied.is_some());
-        let (action, reason) = match proposed.action {
-            Action::Noop | Action::Update | Action::Replace if hangs => (
-                "possible",
-                format!(
-                    "depends on outputs that are known only after apply ({})",
-                    resolved.unknown.join(", ")
-                ),
-            ),
-            Action::Noop => ("noop", proposed.summary.clone()),
-            Action::Create => ("create", proposed.summary.clone()),
-            Action::Update => ("update", proposed.summary.clone()),
-            Action::Replace => ("replace", proposed.summary.clone()),
-            Action::Delete => ("delete", proposed.summary.clone()),
-        };
-        let masked = |pointer: &str| {
-            resolved
-                .sensitive
-                .iter()
-                .any(|s| pointer.starts_with(s.as_str()))
-        };
-        let changes = proposed.changes.into_iter().map(|change| {
-            let sensitive = change.sensitive || masked(&change.path);
-            let shown = |value: Option<Value>| {
-                if sensitive {
-                    value.map(|_| Value::from(MASK))
-                } else {
-                    value
-                }
-            };
-            Change {
-                before: shown(change.before),
-                after: shown(change.after),
-                path: change.path,
-                sensitive,
-            }
-        });
+        let changes = proposed.changes.into_iter();
+        let changes = changes.map(|change| mask::masked(change, &resolved.sensitive, secrets));
         let outputs = planned.declared_outputs.iter().map(|(name, declared)| {
-            let recorded = current.and_then(|r| r.outputs.iter().find(|o| &o.name == name));
-            let told = proposed.outputs.iter().find(|o| &o.name == name);
-            let known = match (told, recorded) {
-                (Some(told), _) => told.known.as_ref().map(|known| (known, told.sensitive)),
-                (None, Some(recorded)) if action == "noop" => {
-                    Some((&recorded.value, recorded.sensitive))
-                }
-                (None, _) => None,
-            };
-            let value = match known {
-                Some((_, sensitive)) if sensitive || declared.sensitive => Value::from(MASK),
-                Some((known, _)) => known.clone(),
+            let value = match outputs.shown(&planned.name, name) {
+                Some((_, true)) => Value::from(MASK),
+                Some((known, false)) => known.clone(),
                 None => json!({ UNKNOWN_KEY: declared.json_type.as_str() }),
             };
             (name.to_string(), value)
@@ -356,8 +367,8 @@ impl Question<'_> {
             name: planned.name.to_string(),
             engine: planned.engine.to_string(),
             catalog_ref: planned.catalog_ref.clone(),
-            action: action.into(),
-            reason,
+            action: String::new(),
+            reason: String::new(),
             depends_on: planned.depends_on.iter().map(names).collect(),
             outputs: outputs.collect(),
             changes: changes.collect(),
@@ -484,84 +495,8 @@ fn masked(resolved: &Resolved) -> Value {
     config
 }
 
-fn resolve(
-    spec: &DeploymentSpec,
-    revision: u64,
-    planned: &PlannedResource,
-    outputs: &Outputs,
-) -> Result<Resolved, String> {
-    let mut lookup = |reference: &Reference| match of_deployment(spec, revision, reference) {
-        Ok(known) => known,
-        Err((resource, output)) => match outputs.get(&(resource.clone(), output.clone())) {
-            Some(Known::Value { value, sensitive }) => Lookup::Value {
-                value: value.clone(),
-                sensitive: *sensitive,
-            },
-            Some(Known::Unknown {
-                json_type,
-                sensitive,
-            }) => Lookup::Unknown {
-                json_type: *json_type,
-                sensitive: *sensitive,
-            },
-            // Its resource was refused; so will this plan be.
-            None => Lookup::Unknown {
-                json_type: JsonType::String,
-                sensitive: false,
-            },
-        },
-    };
-    resolve_config(&planned.config, &mut lookup).map_err(|unresolved| {
-        unresolved
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("; ")
-    })
-}
-
-/// What is known of the outputs of a resource that is not worked on.
-fn stays(outputs: &mut Outputs, planned: &PlannedResource, current: Option<&ResourceRecord>) {
-    let stays = ProposedChanges {
-        action: Action::Noop,
-        changes: Vec::new(),
-        outputs: Vec::new(),
-        summary: String::new(),
-    };
-    remember(outputs, planned, current, &stays);
-}
-
-/// What later resources may know of this one's outputs.
-fn remember(
-    outputs: &mut Outputs,
-    planned: &PlannedResource,
-    current: Option<&ResourceRecord>,
-    proposed: &ProposedChanges,
-) {
-    for (name, declared) in &planned.declared_outputs {
-        let recorded = current.and_then(|r| r.outputs.iter().find(|o| &o.name == name));
-        let told = proposed.outputs.iter().find(|o| &o.name == name);
-        let known = match (proposed.action, recorded, told) {
-            (_, _, Some(told)) => told.known.clone().map(|value| (value, told.sensitive)),
-            (Action::Noop, Some(recorded), None) => {
-                Some((recorded.value.clone(), recorded.sensitive))
-            }
-            (
-                Action::Noop | Action::Create | Action::Update | Action::Replace | Action::Delete,
-                _,
-                None,
-            ) => None,
-        };
-        let entry = match known {
-            Some((value, sensitive)) => Known::Value {
-                value,
-                sensitive: sensitive || declared.sensitive,
-            },
-            None => Known::Unknown {
-                json_type: declared.json_type,
-                sensitive: declared.sensitive,
-            },
-        };
-        outputs.insert((planned.name.clone(), name.clone()), entry);
-    }
+/// Where a resource's config is in the request.
+fn config_pointer(spec: &DeploymentSpec, planned: &PlannedResource) -> String {
+    let place = spec.resources.iter().position(|r| r.name == planned.name);
+    format!("/resources/{}/config", place.unwrap_or_default())
 }

@@ -299,7 +299,8 @@ fn check_outputs(
     })
 }
 
-fn json_type_of(value: &Value) -> &'static str {
+/// A value's type, for people.
+pub(crate) fn json_type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -32,6 +32,7 @@ mod job;
 mod keep;
 mod live;
 mod lookup;
+mod mask;
 pub mod metrics;
 mod narrate;
 mod neighbours;

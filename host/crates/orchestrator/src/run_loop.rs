@@ -405,7 +405,12 @@ impl RunLoop {
                 continue;
             }
             let event = self.decide(driver, step, turn);
+            let failed = matches!(event, Event::CallFailed { .. });
             self.queue.push_back(event);
+            // It may stop the run: what else may begin is seen after it.
+            if failed {
+                return;
+            }
         }
     }
 

@@ -84,7 +84,7 @@ impl<'a> Compared<'a> {
         let Some(record) = records.get(&planned.name) else {
             return false;
         };
-        if record.open.is_some() || record.applied.is_none() {
+        if record.open.is_some() || record.applied.is_none() || record.drifted {
             return false;
         }
         let resolved = resolve_config(&planned.config, &mut |reference| {

@@ -17,7 +17,9 @@ mod select;
 pub use definitions::{Definitions, catalog_refs};
 pub use model::{ExecutionPlan, PlannedEdge, PlannedResource};
 pub use plan::plan;
-pub use resolve::{Lookup, Resolved, UNKNOWN_KEY, Unresolved, placeholder, resolve_config};
+pub use resolve::{
+    Lookup, Resolved, UNKNOWN_KEY, Unresolved, placeholder, placeholders, promised, resolve_config,
+};
 
 #[cfg(test)]
 mod tests;

@@ -10,21 +10,55 @@ use crate::violation::MAX_VIOLATIONS;
 /// The key of the object that stands for a value not known yet: `{"$unknown": "string"}`.
 pub const UNKNOWN_KEY: &str = "$unknown";
 
-/// Where in a config a placeholder stands, as a JSON pointer. Recurses as deep
-/// as the config, which the parser bounds.
+/// Where in a config the first placeholder stands, as a JSON pointer.
 #[must_use]
 pub fn placeholder(config: &Value) -> Option<String> {
-    match config {
-        Value::Object(entries) if entries.contains_key(UNKNOWN_KEY) => Some(String::new()),
-        Value::Object(entries) => entries.iter().find_map(|(key, value)| {
-            placeholder(value).map(|rest| format!("/{}{rest}", pointer_step(key)))
-        }),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .find_map(|(i, item)| placeholder(item).map(|rest| format!("/{i}{rest}"))),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    placeholders(config).into_iter().next()
+}
+
+/// Where in a value placeholders stand, as JSON pointers. Recurses as deep as
+/// the value, which the parser bounds.
+#[must_use]
+pub fn placeholders(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    find_placeholders(value, &mut String::new(), &mut found);
+    found
+}
+
+fn find_placeholders(value: &Value, pointer: &mut String, found: &mut Vec<String>) {
+    let length = pointer.len();
+    match value {
+        Value::Object(_) if is_placeholder(value) => found.push(pointer.clone()),
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                pointer.push('/');
+                pointer.push_str(&pointer_step(key));
+                find_placeholders(value, pointer, found);
+                pointer.truncate(length);
+            }
+        }
+        Value::Array(items) => {
+            for (i, value) in items.iter().enumerate() {
+                pointer.push_str(&format!("/{i}"));
+                find_placeholders(value, pointer, found);
+                pointer.truncate(length);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+fn is_placeholder(value: &Value) -> bool {
+    value
+        .as_object()
+        .is_some_and(|entries| entries.contains_key(UNKNOWN_KEY))
+}
+
+/// The type that a placeholder promises; none when it can be any, or when this
+/// is no placeholder.
+#[must_use]
+pub fn promised(placeholder: &Value) -> Option<JsonType> {
+    serde_json::from_value(placeholder.get(UNKNOWN_KEY)?.clone()).ok()
 }
 
 /// What is known of a reference. For [`Reference::Output`] this is the whole
@@ -80,7 +114,8 @@ const MAX_RESOLVED_BYTES: usize = crate::spec::MAX_BODY_BYTES;
 /// value with its JSON type; within longer text scalars are written as text
 /// and anything else is an error. A text with an unknown value in it becomes
 /// `{"$unknown": "string"}` as a whole; a path behind an unknown value makes
-/// `{"$unknown": "any"}`. Keys are left as they are.
+/// `{"$unknown": "any"}`. A value may be unknown in part: the placeholders in
+/// it stand for what they stand for everywhere. Keys are left as they are.
 ///
 /// # Errors
 /// Every reference that has no value, or one that does not fit; never empty.
@@ -176,7 +211,12 @@ impl Resolver<'_> {
         };
         if let Some(reference) = template.whole() {
             return match self.piece(reference) {
-                Piece::Known(value) => value,
+                Piece::Known(value) => {
+                    let inner = placeholders(&value).into_iter();
+                    self.unknown
+                        .extend(inner.map(|rest| format!("{}{rest}", self.pointer)));
+                    value
+                }
                 Piece::Unknown(json_type) => self.placeholder(json_type),
                 Piece::Nothing => Value::Null,
             };
@@ -220,6 +260,9 @@ impl Resolver<'_> {
                     self.problem(reference.to_string(), problem);
                     return Piece::Nothing;
                 };
+                if is_placeholder(&value) {
+                    return Piece::Unknown(promised(&value).map_or("any", JsonType::as_str));
+                }
                 self.bytes = self.bytes.saturating_add(size(&value));
                 if self.bytes > MAX_RESOLVED_BYTES {
                     let problem = format!(
@@ -270,9 +313,13 @@ impl Resolver<'_> {
     }
 }
 
-/// Follows keys and indexes into a value.
+/// Follows keys and indexes into a value. What is behind an unknown value is
+/// unknown, of any type.
 fn follow(mut value: Value, path: &[String]) -> Option<Value> {
     for step in path {
+        if is_placeholder(&value) {
+            return Some(serde_json::json!({ UNKNOWN_KEY: "any" }));
+        }
         value = match value {
             Value::Object(mut entries) => entries.remove(step)?,
             Value::Array(mut items) => {

@@ -33,6 +33,9 @@ fn known(reference: &Reference) -> Lookup {
             json_type: JsonType::String,
             sensitive: true,
         },
+        "half" => value(
+            json!({"host": "h", "port": {"$unknown": "integer"}, "list": [{"$unknown": "nonsense"}], "deep": [{"a/b": {"$unknown": "nonsense"}}]}),
+        ),
         "markup" => value(json!("${environment}")),
         other => Lookup::Missing(format!("{other} has no value")),
     }
@@ -91,6 +94,39 @@ fn unknown_and_sensitive_values_are_told() {
     );
     assert_eq!(resolved.sensitive, ["/e/0", "/e/1", "/e/2"]);
     assert_eq!(resolved.unknown, ["/a", "/b/c~1d", "/e/2", "/f"]);
+}
+
+#[test]
+fn a_value_may_be_unknown_in_part() {
+    let table = [
+        (at("half.host"), json!("h"), vec![]),
+        (at("half.port"), json!({"$unknown": "integer"}), vec!["/x"]),
+        (
+            at("half.port.digits"),
+            json!({"$unknown": "any"}),
+            vec!["/x"],
+        ),
+        (at("half.list.0"), json!({"$unknown": "any"}), vec!["/x"]),
+        (
+            at("half.deep"),
+            json!([{"a/b": {"$unknown": "nonsense"}}]),
+            vec!["/x/0/a~1b"],
+        ),
+        (format!("tcp:{}", at("half.host")), json!("tcp:h"), vec![]),
+        (
+            format!("tcp:{}", at("half.port")),
+            json!({"$unknown": "string"}),
+            vec!["/x"],
+        ),
+    ];
+    for (text, config, unknown) in table {
+        let resolved = resolve_config(&json!({"x": text}), &mut known).unwrap();
+        assert_eq!(resolved.config, json!({"x": config}), "{text}");
+        assert_eq!(resolved.unknown, unknown, "{text}");
+    }
+    // What is behind nothing known is refused all the same.
+    let found = resolve_config(&json!({"x": at("half.host.x")}), &mut known);
+    assert!(found.is_err(), "{found:?}");
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use nestor_core::definition::declared_outputs;
 use nestor_core::engine::{
-    Action, CallContext, Change, EngineError, ProposedChanges, Purpose, ResourceRequest,
+    Action, CallContext, EngineError, ProposedChanges, Purpose, ResourceRequest,
 };
 use nestor_core::environment::DriftAction;
 use nestor_core::ids::{EngineId, Timestamp};
@@ -23,8 +23,8 @@ use crate::alarms::Kind;
 use crate::context::Context;
 use crate::driver::{Driver, Guarded, Stop};
 use crate::gate::Intent;
+use crate::mask;
 use crate::ownership::handed_over;
-use crate::present::MASK;
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, encode, key,
 };
@@ -36,8 +36,6 @@ const ENGINE_WAIT_MS: u64 = 600_000;
 const ENGINE_LOOK_MS: u64 = 250;
 /// Differences of one resource that are kept; the rest is counted.
 const CHANGES_KEPT: usize = 100;
-/// Shorter texts are in too many others to mask whatever holds them.
-const SECRET_AT_LEAST: usize = 4;
 
 /// A deployment's place among those that are looked at.
 struct Place<'a>(&'a Context, &'a nestor_core::ids::DeploymentId);
@@ -466,49 +464,15 @@ fn differs(resource: &ResourceRecord, proposed: ProposedChanges) -> ResourceDrif
         // As seen from what was applied, or from what would have to be done.
         Action::Delete | Action::Create => DriftStatus::Missing,
     };
-    let secrets: Vec<String> = resource
-        .outputs
-        .iter()
-        .filter(|o| o.sensitive)
-        .map(|o| bare(&o.value))
-        .filter(|text| text.len() >= SECRET_AT_LEAST)
-        .collect();
+    let secrets = mask::secrets(&resource.outputs);
     let more = proposed.changes.len().saturating_sub(CHANGES_KEPT);
     let changes = proposed.changes.into_iter().take(CHANGES_KEPT);
     ResourceDrift {
-        changes: changes.map(|change| masked(change, &secrets)).collect(),
+        changes: changes
+            .map(|change| mask::masked(change, &[], &secrets))
+            .collect(),
         more,
         ..found(resource, status, Some(proposed.summary))
-    }
-}
-
-fn bare(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Without sensitive values: what the engine says is one, and whatever holds
-/// one of the resource's sensitive outputs.
-fn masked(change: Change, secrets: &[String]) -> Change {
-    let holds = |value: &Option<Value>| {
-        let text = value.as_ref().map(bare).unwrap_or_default();
-        secrets.iter().any(|secret| text.contains(secret.as_str()))
-    };
-    let sensitive = change.sensitive || holds(&change.before) || holds(&change.after);
-    let shown = |value: Option<Value>| {
-        if sensitive {
-            value.map(|_| Value::from(MASK))
-        } else {
-            value
-        }
-    };
-    Change {
-        before: shown(change.before),
-        after: shown(change.after),
-        path: change.path,
-        sensitive,
     }
 }
 

@@ -11,12 +11,7 @@ pub(super) fn refusals(
     planned: &PlannedResource,
     error: &EngineError,
 ) -> Vec<Violation> {
-    let place = spec
-        .resources
-        .iter()
-        .position(|r| r.name == planned.name)
-        .unwrap_or_default();
-    let base = format!("/resources/{place}/config");
+    let base = super::config_pointer(spec, planned);
     match error {
         EngineError::Invalid(found) => found
             .iter()

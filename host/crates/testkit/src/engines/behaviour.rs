@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nestor_core::engine::{EngineError, Manifest, Output};
+use nestor_core::engine::{EngineError, Manifest, Output, ProposedChanges};
 use nestor_core::ids::OutputName;
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 pub struct Behaviour {
     pub(super) outputs: Vec<Output>,
     pub(super) invalid: Option<EngineError>,
+    pub(super) plan: Option<Result<ProposedChanges, EngineError>>,
     pub(super) fail: Option<EngineError>,
     pub(super) fail_destroy: Option<EngineError>,
     pub(super) transient: u32,
@@ -64,6 +65,20 @@ impl Behaviour {
     #[must_use]
     pub fn invalid(mut self, error: EngineError) -> Self {
         self.invalid = Some(error);
+        self
+    }
+
+    /// `plan` answers this, whatever is asked.
+    #[must_use]
+    pub fn proposes(mut self, changes: ProposedChanges) -> Self {
+        self.plan = Some(Ok(changes));
+        self
+    }
+
+    /// `plan` fails with this.
+    #[must_use]
+    pub fn unplannable(mut self, error: EngineError) -> Self {
+        self.plan = Some(Err(error));
         self
     }
 

@@ -76,7 +76,10 @@ impl FakeEngines {
                 Some(error) => Err(error.clone()),
                 None => Ok(Reply::Validated(Vec::new())),
             },
-            Function::Plan => Ok(Reply::Proposed(self.state().proposal(now))),
+            Function::Plan => match &now.behaviour.plan {
+                Some(scripted) => scripted.clone().map(Reply::Proposed),
+                None => Ok(Reply::Proposed(self.state().proposal(now))),
+            },
             Function::Drift if !head.features.drift => {
                 Err(EngineError::Unsupported("drift".into()))
             }
