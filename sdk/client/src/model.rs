@@ -207,7 +207,7 @@ pub struct Resource {
     /// Sensitive values are `"(sensitive)"`.
     #[serde(default)]
     pub outputs: BTreeMap<String, Value>,
-    /// "50%"; while an operation is under way.
+    /// "50%", of the attempt that is under way.
     #[serde(default)]
     pub progress: Option<String>,
     /// What the engine says, or why it is where it is.

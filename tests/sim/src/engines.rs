@@ -229,6 +229,7 @@ impl SimEngines {
             )
         };
         let wait = if hangs { WALL_MS } else { wait };
+        call.observer.progress(Some(30), "begins");
         self.pass(wait).await?;
         let error = || match (transient, fails) {
             _ if hangs => Some(too_long()),
@@ -263,6 +264,7 @@ impl SimEngines {
             self.world.trace.note("the host dies after an effect");
             self.alive().await;
         }
+        call.observer.progress(Some(80), "ends");
         let wait = world.lock().dice.below(1_000);
         self.pass(wait).await?;
         match error() {

@@ -17,6 +17,7 @@
 //! | [`exhaustive`] | the same with a death at every commit and effect, one after another |
 //! | [`things`] | people who are after the same real things |
 //! | [`turns`] | composers who want more than the host can do at once |
+//! | `watch` | somebody who looks at deployments all the time |
 //! | [`check`] | nobody: what has to hold in the end |
 
 pub mod check;
@@ -32,6 +33,7 @@ pub mod store;
 pub mod things;
 pub mod trace;
 pub mod turns;
+mod watch;
 
 /// What has to hold, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +65,10 @@ pub enum Invariant {
     HigherPriorityFirst,
     /// However much of a higher priority comes, the lower has its turn.
     NobodyStarves,
+    /// The progress of a run that is written down or shown never goes back.
+    ProgressOnlyGrows,
+    /// Whatever is somewhere says why, and for what it waits.
+    EverythingSaysWhy,
     /// Every durable event is told to who subscribed, or is a dead letter.
     NothingUntold,
     /// Events are told in their order.

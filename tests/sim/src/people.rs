@@ -33,6 +33,50 @@ pub(crate) async fn meddle(world: Arc<World>, clock: SimClock, mut dice: Dice) {
     }
 }
 
+/// A host that is up, once there is one.
+pub(crate) async fn some_host(hosts: &Hosts, dice: &mut Dice, clock: &SimClock) -> Arc<Host> {
+    loop {
+        let up: Vec<Arc<Host>> = lock(hosts)
+            .iter()
+            .flatten()
+            .filter(|host| !host.store.dead() && !host.store.frozen())
+            .cloned()
+            .collect();
+        match up.as_slice() {
+            [] => clock.sleep(100).await,
+            [host] => return Arc::clone(host),
+            several => {
+                let count = u64::try_from(several.len()).unwrap_or(1);
+                let chosen = usize::try_from(dice.below(count)).unwrap_or(0);
+                return Arc::clone(&several[chosen]);
+            }
+        }
+    }
+}
+
+/// What a host answers; none when it died first.
+pub(crate) async fn unless_dead<T: Send + 'static>(
+    host: &Host,
+    clock: &SimClock,
+    request: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let request = tokio::spawn(request);
+    while !request.is_finished() {
+        if host.store.dead() {
+            request.abort();
+            return None;
+        }
+        if host.store.frozen() {
+            // Time has to go on for it to come back.
+            clock.sleep(100).await;
+            continue;
+        }
+        clock.news();
+        tokio::task::yield_now().await;
+    }
+    request.await.ok()
+}
+
 /// Somebody with one deployment.
 pub(crate) struct Person {
     pub(crate) id: String,
@@ -75,23 +119,7 @@ impl Person {
 
     /// A host that is up, once there is one.
     async fn host(&mut self) -> Arc<Host> {
-        loop {
-            let up: Vec<Arc<Host>> = lock(&self.hosts)
-                .iter()
-                .flatten()
-                .filter(|host| !host.store.dead() && !host.store.frozen())
-                .cloned()
-                .collect();
-            match up.as_slice() {
-                [] => self.clock.sleep(100).await,
-                [host] => return Arc::clone(host),
-                several => {
-                    let count = u64::try_from(several.len()).unwrap_or(1);
-                    let chosen = usize::try_from(self.dice.below(count)).unwrap_or(0);
-                    return Arc::clone(&several[chosen]);
-                }
-            }
-        }
+        some_host(&self.hosts, &mut self.dice, &self.clock).await
     }
 
     async fn post(&mut self, version: u64) {
@@ -147,27 +175,12 @@ impl Person {
         }
     }
 
-    /// None when the host died first.
     async fn unless_dead<T: Send + 'static>(
         &self,
         host: &Host,
         request: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        let request = tokio::spawn(request);
-        while !request.is_finished() {
-            if host.store.dead() {
-                request.abort();
-                return None;
-            }
-            if host.store.frozen() {
-                // Time has to go on for it to come back.
-                self.clock.sleep(100).await;
-                continue;
-            }
-            self.clock.news();
-            tokio::task::yield_now().await;
-        }
-        request.await.ok()
+        unless_dead(host, &self.clock, request).await
     }
 
     /// Sometimes a part is enough.

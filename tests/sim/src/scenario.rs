@@ -17,9 +17,11 @@ use crate::platform::{NoDelivery, OneDefinition};
 use crate::receivers::{self, Receivers, SimNotifier};
 use crate::store::{Boundaries, Crash, Disk, Fate, SimStore};
 use crate::trace::Trace;
+use crate::watch::{Seen, Watcher};
 
 /// Whatever is drawn with dice of its own leaves the rest of a seed alone.
 const OWN_DICE: u64 = 0xd21f_7000_0000_0001;
+const WATCHER: u64 = 0x3a7c_4e00_0000_0002;
 /// The period of looks for drift.
 const LOOK_EVERY: Duration = Duration::from_secs(20 * 60);
 /// Milliseconds after which nobody looks any more: some looks after the last
@@ -228,6 +230,17 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         };
         people.push(tokio::spawn(person.live(options.requests)));
     }
+    let seen = Seen::default();
+    if options.habits == Habits::Mixed {
+        let watcher = Watcher {
+            dice: Dice::new(seed ^ WATCHER),
+            clock: clock.clone(),
+            hosts: Arc::clone(&hosts),
+            disk: Arc::clone(&disk),
+            seen: Arc::clone(&seen),
+        };
+        people.push(tokio::spawn(watcher.look(options.deployments)));
+    }
     // A seed in two has a schedule of looks, and somebody who gives them
     // something to see.
     let mut chance = Dice::new(seed ^ OWN_DICE);
@@ -314,6 +327,8 @@ async fn simulate(seed: u64, options: &Options) -> Report {
         let mut violations = world.violations();
         let put_right = scheduled && action == DriftAction::Remediate;
         violations.extend(disk.violations());
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        violations.extend(seen.iter().cloned());
         violations.extend(check::all(
             &disk.documents(),
             &world,

@@ -15,6 +15,9 @@ use crate::{Invariant, Violation};
 /// What only the worker that has a deployment's lease may write.
 const UNDER_LEASE: [&str; 5] = ["jrn", "res", "run", "cnt", "bef"];
 
+/// Phases in which the run that is there is an earlier one.
+const BEFORE_A_RUN: [&str; 3] = ["queued", "validating", "planning"];
+
 /// What outlives every host.
 pub struct Disk {
     documents: Mutex<BTreeMap<String, Bytes>>,
@@ -101,11 +104,16 @@ impl Disk {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn breach(&self, detail: String) {
-        let violation = Violation {
-            invariant: Invariant::StaleWritesAreRefused,
-            detail,
-        };
+    /// The deployment's last run, if it is under way or has just ended.
+    pub(crate) fn run_of(&self, deployment: &str) -> Option<u64> {
+        let documents = self.lock();
+        let status = document(documents.get(&format!("sta/{deployment}"))?);
+        let of_a_run = !BEFORE_A_RUN.contains(&status["phase"].as_str()?);
+        status["run"].as_u64().filter(|_| of_a_run)
+    }
+
+    fn breach(&self, invariant: Invariant, detail: String) {
+        let violation = Violation { invariant, detail };
         let violations = self.violations.lock();
         let mut violations = violations.unwrap_or_else(PoisonError::into_inner);
         self.trace.note(&violation.detail);
@@ -124,7 +132,10 @@ impl Disk {
             }
         }
         if let Some(detail) = stale(&documents, batch, numbers) {
-            self.breach(detail);
+            self.breach(Invariant::StaleWritesAreRefused, detail);
+        }
+        if let Some(detail) = goes_back(&documents, batch) {
+            self.breach(Invariant::ProgressOnlyGrows, detail);
         }
         for write in &batch.writes {
             match write {
@@ -140,6 +151,28 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+fn document(raw: &Bytes) -> serde_json::Value {
+    serde_json::from_slice(raw).unwrap_or_default()
+}
+
+/// A status whose progress is less than that of the same run before.
+fn goes_back(documents: &BTreeMap<String, Bytes>, batch: &Batch) -> Option<String> {
+    batch.writes.iter().find_map(|write| {
+        let Write::Put(key, value) = write else {
+            return None;
+        };
+        let before = documents
+            .get(key)
+            .filter(|_| key.starts_with("sta/"))
+            .map(document)?;
+        let now = document(value);
+        let begins = BEFORE_A_RUN.contains(&now["phase"].as_str()?);
+        let less = now["progress"].as_u64() < before["progress"].as_u64();
+        (less && !begins && now["run"] == before["run"])
+            .then(|| format!("{key} goes back from {before} to {now}"))
+    })
 }
 
 /// Who has a deployment's lease; 0 is nobody.
@@ -266,7 +299,7 @@ impl SimStore {
 
     /// A breach of the leases that somebody else saw.
     pub fn stale(&self, detail: String) {
-        self.disk.breach(detail);
+        self.disk.breach(Invariant::StaleWritesAreRefused, detail);
     }
 
     /// The host dies now.

@@ -81,6 +81,8 @@ fn scenario(mutation: Mutation, seed: u64) -> Vec<Violation> {
         | Mutation::NothingUnapproved
         | Mutation::NoEffectTwice
         | Mutation::WorldMatchesStatus
+        | Mutation::ProgressOnlyGrows
+        | Mutation::EverythingSaysWhy
         | Mutation::NothingUntold
         | Mutation::ToldInOrder => run(seed, &Options::of_seed(seed)).violations,
     }

@@ -267,6 +267,7 @@ impl Driver {
         if self.status.phase != Phase::Validating || self.status.revision != number {
             let mut batch = Batch::new();
             self.status.keep_before();
+            self.status.progress = 0;
             self.set_status(
                 &mut batch,
                 DeploymentStatus::InProgress,

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use nestor_core::execution::{Event, Run, RunPlan, StepState, step};
 
+/// Percent of a run that are worth writing down although nothing ended: what is
+/// shown is what is written down, so that it never goes back.
+const MARK: u8 = 5;
+
 /// A run under way, kept for views. It follows the journal by the same state
 /// machine, a commit behind the driver, so nothing is shown that a crash could
 /// take back.
@@ -14,6 +18,8 @@ pub(crate) struct Live {
     pub(crate) run: Run,
     /// By step: percent and message of the operation under way.
     progress: HashMap<u32, Progress>,
+    /// Percent of the whole run that is written down, or is about to be.
+    marked: u8,
 }
 
 /// What an engine last said of an operation.
@@ -28,6 +34,7 @@ impl Live {
         Self {
             run,
             progress: HashMap::new(),
+            marked: 0,
         }
     }
 
@@ -85,6 +92,24 @@ impl Live {
 
     pub(crate) fn progress(&self, step: u32) -> Option<&Progress> {
         self.progress.get(&step)
+    }
+
+    /// Percent of the whole run, which is being written down.
+    pub(crate) fn mark(&mut self) -> u8 {
+        let percent = self.percent();
+        self.marked = self.marked.max(percent);
+        percent
+    }
+
+    /// Whether operations under way have come so far that it is worth writing
+    /// down. True once for each such part of a run.
+    pub(crate) fn is_further(&mut self) -> bool {
+        let percent = self.percent();
+        let further = percent >= self.marked.saturating_add(MARK);
+        if further {
+            self.marked = percent;
+        }
+        further
     }
 
     /// Percent of the whole run: steps that ended, and the progress of those under way.

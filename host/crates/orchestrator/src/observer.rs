@@ -79,9 +79,15 @@ impl CallObserver for Observer {
     fn progress(&self, percent: Option<u8>, message: &str) {
         let noted = self.handle.live(|live| {
             let live = live.as_mut()?;
-            Some(live.note_progress(self.step, percent, message))
+            let shown = live.note_progress(self.step, percent, message);
+            Some((shown, live.is_further()))
         });
-        let Some(shown) = noted else { return };
+        let Some((shown, further)) = noted else {
+            return;
+        };
+        if further {
+            self.handle.further.notify_one();
+        }
         self.publish(
             "progress",
             &shown.message,

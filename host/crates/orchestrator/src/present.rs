@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
+use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Run, StepState, replay};
 use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
@@ -163,7 +164,6 @@ pub(crate) async fn deployment(
         gate,
         block,
         handed,
-        live,
         ..
     } = &whole;
     let mut warnings = revision
@@ -177,10 +177,6 @@ pub(crate) async fn deployment(
         .collect();
     gone.sort_unstable();
     warnings.extend(gone);
-    let progress = match live {
-        Some(live) if status.active => status.progress.max(live.percent()),
-        Some(_) | None => status.progress,
-    };
     let queued = record.inbox.iter().rev().find_map(|request| match request {
         Request::Apply { revision, .. } if *revision != status.revision => Some(*revision),
         Request::Apply { .. }
@@ -211,7 +207,7 @@ pub(crate) async fn deployment(
                 let waits = block.as_ref().filter(|_| status.active)?;
                 Some(waits.reason())
             }),
-        progress: format!("{progress}%"),
+        progress: format!("{}%", status.progress),
         resources: resource_views(&whole),
         approval: gate.clone().and_then(|gate| approve::view(gate, status)),
         warnings,
@@ -275,6 +271,7 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
             ResourceStatus::Pending
         };
         let mut view = bare(name, planned.get(name).copied(), record, is);
+        view.reason = (!stands).then(|| not_begun(status));
         if status.left_out.iter().any(|left| left == name) {
             view.reason = Some("left as it is: the last run was of a part only".into());
         }
@@ -313,6 +310,27 @@ fn waits(view: &mut ResourceView, block: &BlockRecord) {
     view.status = ResourceStatus::Blocked;
     view.reason = Some(block.reason());
     view.blocked_by = vec![format!("{}/{}", block.owner, block.owned)];
+}
+
+/// Why a resource that no run has begun with is where it is.
+fn not_begun(status: &StatusRecord) -> String {
+    match status.status {
+        DeploymentStatus::Pending => "its revision has not begun".into(),
+        DeploymentStatus::AwaitingApproval => "waits for approval of the plan".into(),
+        DeploymentStatus::InProgress => "engines look at its revision first".into(),
+        DeploymentStatus::Ready
+        | DeploymentStatus::Failed
+        | DeploymentStatus::Cancelling
+        | DeploymentStatus::RollingBack
+        | DeploymentStatus::RolledBack
+        | DeploymentStatus::Cancelled
+        | DeploymentStatus::Deleting
+        | DeploymentStatus::Deleted
+        | DeploymentStatus::Stuck => match &status.reason {
+            Some(reason) => format!("not begun: {reason}"),
+            None => "not begun by the last run".into(),
+        },
+    }
 }
 
 fn steps(
@@ -378,6 +396,9 @@ fn steps(
                 | ResourceStatus::Stuck => {}
             }
             view.reason = view.reason.take().or_else(|| why(&live.run, step));
+            if active(Mutation::EverythingSaysWhy) && view.status == ResourceStatus::Blocked {
+                view.blocked_by.clear();
+            }
             view
         })
         .collect()

@@ -69,6 +69,8 @@ pub(crate) struct RunLoop {
     polls: VecDeque<u32>,
     /// The bell rang since the inbox was last read.
     rung: bool,
+    /// Operations under way have come further than is written down.
+    further: bool,
     /// What was seen of the inbox.
     asked: u64,
     /// The store may say that this run waits.
@@ -130,6 +132,7 @@ impl RunLoop {
             reports: VecDeque::new(),
             polls: VecDeque::new(),
             rung: true,
+            further: false,
             asked: 0,
             wait_written: true,
             owned: HashSet::new(),
@@ -349,7 +352,8 @@ impl RunLoop {
                     }
                 }
             }
-            if turn.journal.is_empty() && turn.batch.writes.is_empty() {
+            let further = std::mem::take(&mut self.further);
+            if turn.journal.is_empty() && turn.batch.writes.is_empty() && !further {
                 for event in turn.events {
                     driver.context.publish(&driver.id, event);
                 }
@@ -438,8 +442,12 @@ impl RunLoop {
         driver.status.active = self.run.outcome().is_none();
         let percent = driver
             .handle
-            .live(|live| live.as_ref().map_or(0, Live::percent));
-        driver.status.progress = driver.status.progress.max(percent);
+            .live(|live| live.as_mut().map_or(0, Live::mark));
+        driver.status.progress = if active(Mutation::ProgressOnlyGrows) {
+            percent
+        } else {
+            driver.status.progress.max(percent)
+        };
         if self.run.outcome() == Some(Outcome::Completed) {
             driver.status.progress = 100;
         }
@@ -513,7 +521,9 @@ impl RunLoop {
                 None => std::future::pending().await,
             }
         };
+        // In this order, so that the same story is told the same way again.
         tokio::select! {
+            biased;
             Some(first) = self.receiver.recv() => {
                 self.reports.push_back(first);
                 while let Ok(next) = self.receiver.try_recv() {
@@ -522,6 +532,7 @@ impl RunLoop {
             }
             () = timer => self.fire(driver.context.now()),
             () = driver.handle.bell.notified() => self.rung = true,
+            () = driver.handle.further.notified() => self.further = true,
             () = driver.context.shutdown.cancelled(), if !stopping => {}
         }
     }

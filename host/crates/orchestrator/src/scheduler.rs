@@ -66,6 +66,8 @@ enum Entry {
 pub(crate) struct Handle {
     /// Rung when there is something in the inbox.
     pub(crate) bell: Arc<Notify>,
+    /// Rung when operations under way have come further.
+    pub(crate) further: Arc<Notify>,
     /// Rung since the inbox was last read.
     rung: Arc<AtomicBool>,
     /// What it is doing, for views.
@@ -76,6 +78,7 @@ impl Handle {
     fn new() -> Self {
         Self {
             bell: Arc::new(Notify::new()),
+            further: Arc::new(Notify::new()),
             rung: Arc::new(AtomicBool::new(false)),
             live: Arc::default(),
         }

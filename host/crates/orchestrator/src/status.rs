@@ -109,7 +109,9 @@ pub(crate) fn reason(kind: RunKind, run: &Run) -> Option<String> {
         Mode::Ended(Outcome::RolledBack)
         | Mode::Unwinding(StopReason::Halt | StopReason::Rollback) => run
             .first_failure()
-            .map(|(name, reason)| format!("{name}: {reason}")),
+            .map(|(name, reason)| format!("{name}: {reason}"))
+            // A run that was stopped, got stuck on the way back and was retried.
+            .or_else(|| Some("stopped on request".into())),
     }
 }
 

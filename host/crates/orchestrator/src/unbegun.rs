@@ -36,6 +36,7 @@ impl Driver {
         reason: String,
     ) -> Result<Option<Timestamp>, Stop> {
         self.status.run = None;
+        self.status.progress = 0;
         self.status.before = None;
         self.status.gate = None;
         self.status.blocked = false;

@@ -181,7 +181,7 @@ pub struct ResourceView {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub outputs: BTreeMap<String, Value>,
-    /// "50%"; while an operation is under way.
+    /// "50%", of the attempt that is under way, as far as its engine told this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
     /// What the engine says it is doing, or why the resource is where it is.

@@ -31,6 +31,10 @@ pub enum Mutation {
     HigherPriorityFirst,
     /// Waiting is worth nothing.
     NobodyStarves,
+    /// Progress is what it is just now.
+    ProgressOnlyGrows,
+    /// What waits does not say for what.
+    EverythingSaysWhy,
     /// An event is struck off before its receiver has it.
     NothingUntold,
     /// An event that did not arrive is passed by.
@@ -39,7 +43,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::DependenciesFirst,
         Self::OneOperationAtATime,
         Self::NothingLost,
@@ -53,6 +57,8 @@ impl Mutation {
         Self::OneOwner,
         Self::HigherPriorityFirst,
         Self::NobodyStarves,
+        Self::ProgressOnlyGrows,
+        Self::EverythingSaysWhy,
         Self::NothingUntold,
         Self::ToldInOrder,
     ];

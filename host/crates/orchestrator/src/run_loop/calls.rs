@@ -158,9 +158,12 @@ impl RunLoop {
         if self.deferred.remove(&step) {
             self.ready.push_back(step);
         }
-        driver
-            .handle
-            .live(|live| live.as_mut().map(|live| live.forget_progress(step)));
+        // What goes on outside goes on from where it was.
+        if !matches!(report, Report::Pending(_)) {
+            driver
+                .handle
+                .live(|live| live.as_mut().map(|live| live.forget_progress(step)));
+        }
         let state = &self.run.steps()[step as usize];
         let awaited = matches!(
             state.state,
