@@ -209,7 +209,7 @@ impl Question<'_> {
     }
 
     /// A worker whose leases ran out must begin nothing: others may have.
-    fn may_ask(&self) -> bool {
+    pub(crate) fn may_ask(&self) -> bool {
         let context = self.context;
         self.worker
             .is_none_or(|number| context.worker.alive_as(number, context.now()))

@@ -157,6 +157,9 @@ impl Driver {
         };
         let give_up = self.context.now().plus_millis(ASK_MS);
         loop {
+            if !question.may_ask() {
+                return Err(Stop::Fenced);
+            }
             let asked = tokio::select! {
                 asked = question.one(planned, &resolved, Some(&current)) => asked,
                 () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
