@@ -36,6 +36,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         900,
         "scenarios that share one world",
     ),
+    (
+        "host/crates/orchestrator/tests/plans.rs",
+        750,
+        "tables of plans in one world",
+    ),
 ];
 
 /// Generated, or data whose length says nothing.
