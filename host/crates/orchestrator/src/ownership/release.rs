@@ -129,11 +129,16 @@ impl Driver {
     }
 }
 
-/// Whether the last run ended half-way and can be taken up again.
+/// Whether the last run ended half-way and can be taken up again: now, or when
+/// the revision that waits is not begun after all.
 pub(super) fn halted(status: &StatusRecord) -> bool {
-    match status.status {
+    let (is, run) = match &status.before {
+        Some(before) => (before.status, before.run),
+        None => (status.status, status.run),
+    };
+    match is {
         DeploymentStatus::Stuck => true,
-        DeploymentStatus::Failed => status.run.is_some(),
+        DeploymentStatus::Failed => run.is_some(),
         DeploymentStatus::Pending
         | DeploymentStatus::InProgress
         | DeploymentStatus::AwaitingApproval
