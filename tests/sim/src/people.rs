@@ -33,16 +33,20 @@ pub(crate) async fn meddle(world: Arc<World>, clock: SimClock, mut dice: Dice) {
     }
 }
 
+/// Those that are up and do not stand still.
+pub(crate) fn hosts_that_answer(hosts: &Hosts) -> Vec<Arc<Host>> {
+    lock(hosts)
+        .iter()
+        .flatten()
+        .filter(|host| !host.store.dead() && !host.store.frozen())
+        .cloned()
+        .collect()
+}
+
 /// A host that is up, once there is one.
 pub(crate) async fn some_host(hosts: &Hosts, dice: &mut Dice, clock: &SimClock) -> Arc<Host> {
     loop {
-        let up: Vec<Arc<Host>> = lock(hosts)
-            .iter()
-            .flatten()
-            .filter(|host| !host.store.dead() && !host.store.frozen())
-            .cloned()
-            .collect();
-        match up.as_slice() {
+        match hosts_that_answer(hosts).as_slice() {
             [] => clock.sleep(100).await,
             [host] => return Arc::clone(host),
             several => {

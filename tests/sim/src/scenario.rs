@@ -131,6 +131,25 @@ impl Options {
         }
     }
 
+    /// What happens to a host that starts after so many deaths.
+    pub(crate) fn fate_after(&self, deaths: u32) -> Fate {
+        if deaths < self.deaths {
+            self.fate
+        } else {
+            Fate::default()
+        }
+    }
+
+    /// What a host is started with.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            calls: self.calls,
+            // What is checked at the end must still be known.
+            keep_deleted: Duration::MAX,
+            ..Limits::default()
+        }
+    }
+
     /// Every fourth seed has two workers.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
@@ -297,26 +316,15 @@ async fn simulate(seed: u64, options: &Options) -> Report {
                 lock(&hosts)[place] = None;
             }
             Some((place, false)) => {
-                let fate = if deaths < options.deaths {
-                    options.fate
-                } else {
-                    Fate::default()
-                };
                 let store = SimStore::new(
                     Arc::clone(&disk),
                     clock.clone(),
                     Dice::new(dice.roll()),
-                    fate,
+                    options.fate_after(deaths),
                     options.workers == 1,
                 );
-                let limits = Limits {
-                    calls: options.calls,
-                    // What is checked at the end must still be known.
-                    keep_deleted: Duration::MAX,
-                    ..Limits::default()
-                };
-                let started =
-                    start(Arc::new(store), looks, &world, &clock, &receivers, limits).await;
+                let (store, limits) = (Arc::new(store), options.limits());
+                let started = start(store, looks, &world, &clock, &receivers, limits).await;
                 deaths += u32::from(started.is_none());
                 lock(&hosts)[place] = started.map(Arc::new);
             }

@@ -7,17 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use nestor_core::identity;
 use nestor_core::ports::Bytes;
+use nestor_orchestrator::Surroundings as _;
 use nestor_orchestrator::service::{Rejection, RequestMeta};
-use nestor_orchestrator::{Limits, Surroundings as _};
 use serde_json::{Value, json};
 
 use crate::clock::{START, SimClock};
 use crate::dice::Dice;
 use crate::engines::World;
+use crate::people::{hosts_that_answer, unless_dead};
 use crate::receivers::Receivers;
 use crate::scenario::{Host, Hosts, Options, lock, start};
 use crate::store::{Boundaries, Crash, Disk, Fate, SimStore};
@@ -145,23 +145,14 @@ async fn simulate(seed: u64, options: &Options) -> Report {
             deaths += 1;
             lock(&hosts)[place] = None;
         }
-        let fate = if deaths < options.deaths {
-            options.fate
-        } else {
-            Fate::default()
-        };
         let store = Arc::new(SimStore::new(
             Arc::clone(&disk),
             clock.clone(),
             Dice::new(dice.roll()),
-            fate,
+            options.fate_after(deaths),
             options.workers == 1,
         ));
-        let limits = Limits {
-            calls: options.calls,
-            keep_deleted: Duration::MAX,
-            ..Limits::default()
-        };
+        let limits = options.limits();
         let started = start(store, None, &world, &clock, &nobody, limits).await;
         deaths += u32::from(started.is_none());
         lock(&hosts)[place] = started.map(Arc::new);
@@ -226,12 +217,7 @@ impl Person {
 
     async fn host(&mut self) -> Arc<Host> {
         loop {
-            let up: Vec<Arc<Host>> = lock(&self.hosts)
-                .iter()
-                .flatten()
-                .filter(|host| !host.store.dead() && !host.store.frozen())
-                .cloned()
-                .collect();
+            let up = hosts_that_answer(&self.hosts);
             let count = u64::try_from(up.len()).unwrap_or(0);
             if count > 0 {
                 let chosen = usize::try_from(self.dice.below(count)).unwrap_or(0);
@@ -247,7 +233,7 @@ impl Person {
         let orchestrator = host.orchestrator.clone();
         let bytes = serde_json::to_vec(&body).expect("JSON");
         let posting = async move { orchestrator.submit(&bytes, RequestMeta::default()).await };
-        match self.unless_dead(&host, posting).await {
+        match unless_dead(&host, &self.clock, posting).await {
             // No answer is no promise.
             None => {}
             Some(Ok(accepted)) => {
@@ -277,30 +263,9 @@ impl Person {
                 _ => orchestrator.retry(&id, meta).await.is_ok(),
             }
         };
-        if let Some(taken) = self.unless_dead(&host, asked).await {
+        if let Some(taken) = unless_dead(&host, &self.clock, asked).await {
             self.trace.note(format!("{what} {} {taken}", self.id));
         }
-    }
-
-    async fn unless_dead<T: Send + 'static>(
-        &self,
-        host: &Host,
-        request: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
-        let request = tokio::spawn(request);
-        while !request.is_finished() {
-            if host.store.dead() {
-                request.abort();
-                return None;
-            }
-            if host.store.frozen() {
-                self.clock.sleep(100).await;
-                continue;
-            }
-            self.clock.news();
-            tokio::task::yield_now().await;
-        }
-        request.await.ok()
     }
 
     /// Something that picks a thing, a thing that is known before, one that the

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use nestor_core::execution::Deployed;
 use nestor_core::execution::mutation::{Mutation, active};
-use nestor_core::execution::{Deployed, Outcome};
 use nestor_core::ids::{DeploymentId, Timestamp};
 use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
 
@@ -419,13 +419,7 @@ impl Driver {
             Driven::Ended(outcome) => outcome,
             Driven::Parked(until) => return Ok(Some(until)),
         };
-        let label = match outcome {
-            Outcome::Completed => "completed",
-            Outcome::Failed => "failed",
-            Outcome::RolledBack => "rolled_back",
-            Outcome::Cancelled => "cancelled",
-            Outcome::Stuck => "stuck",
-        };
+        let label = outcome.as_str();
         metrics::counter!(crate::metrics::RUNS_ENDED, "outcome" => label).increment(1);
         let seconds = self
             .context

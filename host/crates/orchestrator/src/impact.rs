@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use nestor_core::identity::{Belongs, Known};
 use nestor_core::ids::{DeploymentId, EnvironmentName, OutputName, ResourceName};
 use nestor_core::impact::{Fate, Impact, Link, Place, Reach, Seed, Touch};
 use nestor_core::planner::{ExecutionPlan, UNKNOWN_KEY};
@@ -15,13 +14,12 @@ use nestor_core::text::did_you_mean;
 use nestor_core::violation::{Violation, ViolationCode};
 
 use crate::context::Context;
-use crate::neighbours;
-use crate::ownership::{BlockRecord, OwnerRecord};
 use crate::present::MASK;
 use crate::records::{DeploymentRecord, ResourceRecord, RevisionRecord, StatusRecord, key};
 use crate::service::Rejection;
 use crate::submit::{Checked, internal};
 use crate::view::{ImpactView, PlanView, TouchedView};
+use crate::{neighbours, ownership};
 
 mod offer;
 
@@ -294,8 +292,14 @@ impl<'a> Search<'a> {
             return Ok(());
         };
         let environment = self.known[&deployment].environment.clone();
-        let identity = record.relations.identity.clone();
-        let config = record.config.clone();
+        let identity = match &record.relations.identity {
+            Some(_) => self
+                .context
+                .read::<DeploymentRecord>(&key::deployment(&deployment))
+                .await?
+                .and_then(|of| ownership::identity(&of, record)),
+            None => None,
+        };
         let Ok(CatalogRef { name, version }) = record.catalog_ref.parse::<CatalogRef>() else {
             return Ok(());
         };
@@ -319,36 +323,11 @@ impl<'a> Search<'a> {
         let Some(identity) = identity else {
             return Ok(());
         };
-        let Some(of) = self
-            .context
-            .read::<DeploymentRecord>(&key::deployment(&deployment))
-            .await?
-        else {
-            return Ok(());
-        };
-        let belongs = Belongs {
-            environment: &environment,
-            deployment: &deployment,
-            composer: &of.composer,
-        };
-        let Known::Whole(identity) = identity.of(belongs, &config) else {
-            return Ok(());
-        };
-        let owner = self
-            .context
-            .read::<OwnerRecord>(&key::owner(&identity))
-            .await?;
-        for waiter in owner.map(|owner| owner.waiters).unwrap_or_default() {
-            let block = self
-                .context
-                .read::<BlockRecord>(&key::blocked(&waiter))
-                .await?;
-            if let Some(block) = block.filter(|block| block.identity == identity) {
+        for (waiter, block) in ownership::waiting(self.context, &identity).await? {
+            if block.identity == identity && self.meet(&waiter).await? {
+                let to = self.at(&waiter, &block.resource);
                 let identity = identity.clone();
-                if self.meet(&waiter).await? {
-                    let to = self.at(&waiter, &block.resource);
-                    self.impact.link(at, to, Link::SameThing { identity });
-                }
+                self.impact.link(at, to, Link::SameThing { identity });
             }
         }
         Ok(())

@@ -43,6 +43,20 @@ pub(crate) struct PastRevision {
     pub(crate) removed: Vec<String>,
 }
 
+impl PastRevision {
+    pub(crate) fn of(record: RevisionRecord, outcome: Option<String>) -> Self {
+        Self {
+            revision: record.revision,
+            by: record.by,
+            created_at: record.created_at,
+            outcome,
+            added: record.added,
+            changed: record.changed,
+            removed: record.removed,
+        }
+    }
+}
+
 /// The event that goes when one of this number is written.
 fn forgotten_event(number: u64) -> Option<u64> {
     number.checked_sub(EVENTS_KEPT).filter(|old| *old > 0)
@@ -62,15 +76,8 @@ pub(crate) async fn forget_revision(
     let at = key::revision(id, old);
     if let Some(record) = context.read::<RevisionRecord>(&at).await? {
         let outcome_key = key::outcome(id, old);
-        let past = PastRevision {
-            revision: record.revision,
-            by: record.by,
-            created_at: record.created_at,
-            outcome: context.read::<String>(&outcome_key).await?,
-            added: record.added,
-            changed: record.changed,
-            removed: record.removed,
-        };
+        let became = context.read::<String>(&outcome_key).await?;
+        let past = PastRevision::of(record, became);
         batch
             .put(key::past_revision(id, old), encode(&past))
             .delete(outcome_key)

@@ -39,9 +39,10 @@ use nestor_core::planner::{ExecutionPlan, resolve_config};
 use nestor_core::ports::StoreError;
 use nestor_core::spec::DeploymentSpec;
 
+use crate::context::Context;
 use crate::driver::{Guarded, Stop};
 use crate::lookup::outputs_unknown;
-use crate::records::{DeploymentRecord, ResourceRecord};
+use crate::records::{DeploymentRecord, ResourceRecord, key};
 pub(crate) use adopt::Adoption;
 pub(crate) use handed::{HandoverRecord, Homes, gave_away, handed_over};
 pub(crate) use late::{Beginning, Late};
@@ -154,6 +155,20 @@ fn has_it(resource: &ResourceName, owner: &OwnerRecord) -> String {
 
 fn stopped(error: StoreError) -> Guarded {
     Guarded::Stop(Stop::Store(error))
+}
+
+/// Who waits for a real thing, and what each says that it waits for.
+pub(crate) async fn waiting(
+    context: &Context,
+    identity: &str,
+) -> Result<Vec<(DeploymentId, BlockRecord)>, StoreError> {
+    let owner = context.read::<OwnerRecord>(&key::owner(identity)).await?;
+    let mut waiting = Vec::new();
+    for waiter in owner.map(|owner| owner.waiters).unwrap_or_default() {
+        let block = context.read::<BlockRecord>(&key::blocked(&waiter)).await?;
+        waiting.extend(block.map(|block| (waiter, block)));
+    }
+    Ok(waiting)
 }
 
 /// The identity of a resource as it is deployed.

@@ -441,12 +441,7 @@ fn bare(
         next_attempt_at: None,
         delivery: record
             .and_then(|r| r.delivered.as_ref())
-            .map(|d| DeliveryView {
-                repository: d.repository.clone(),
-                branch: d.branch.clone(),
-                commit: d.commit.clone(),
-                path: d.path.clone(),
-            }),
+            .map(DeliveryView::from),
         engine_digest: record.and_then(|r| r.engine_digest).map(|d| d.to_string()),
         notes: record.and_then(|r| r.notes.clone()),
     }

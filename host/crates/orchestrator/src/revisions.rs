@@ -90,31 +90,33 @@ impl Orchestrator {
             .map_err(internal)?
             .into_iter()
             .collect();
-        let views = all.into_iter().rev().map(|(_, r)| RevisionView {
-            outcome: match not_whole.remove(&key::outcome(&id, r.revision)) {
-                Some(outcome) => outcome,
-                None => match r.revision.cmp(&status.revision) {
-                    Ordering::Less => "superseded".into(),
-                    Ordering::Equal => serde_json::to_value(status.status)
-                        .ok()
-                        .and_then(|v| v.as_str().map(str::to_owned))
-                        .unwrap_or_default(),
-                    Ordering::Greater => "queued".into(),
-                },
-            },
-            revision: r.revision,
-            by: r.by,
-            created_at: rfc3339(r.created_at),
-            added: r.added,
-            changed: r.changed,
-            removed: r.removed,
+        let word = || {
+            let word = serde_json::to_value(status.status).ok();
+            word.and_then(|v| v.as_str().map(str::to_owned))
+        };
+        let whole = all.into_iter().rev().map(|(_, r)| {
+            let became = not_whole
+                .remove(&key::outcome(&id, r.revision))
+                .or_else(|| match r.revision.cmp(&status.revision) {
+                    Ordering::Less => None,
+                    Ordering::Equal => word(),
+                    Ordering::Greater => Some("queued".into()),
+                });
+            PastRevision::of(r, became)
         });
-        let past = self
+        let summaries = self
             .context
             .read_all::<PastRevision>(&key::past_revisions(&id))
             .await
             .map_err(internal)?;
-        let past = past.into_iter().rev().map(|(_, r)| RevisionView {
+        let summaries = summaries.into_iter().rev().map(|(_, r)| r);
+        Ok(whole.chain(summaries).map(RevisionView::from).collect())
+    }
+}
+
+impl From<PastRevision> for RevisionView {
+    fn from(r: PastRevision) -> Self {
+        Self {
             outcome: r.outcome.unwrap_or_else(|| "superseded".into()),
             revision: r.revision,
             by: r.by,
@@ -122,7 +124,6 @@ impl Orchestrator {
             added: r.added,
             changed: r.changed,
             removed: r.removed,
-        });
-        Ok(views.chain(past).collect())
+        }
     }
 }

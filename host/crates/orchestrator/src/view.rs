@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use nestor_core::engine::Change;
+use nestor_core::ports::Delivered;
 
 pub use crate::drift::view::{
     DeploymentDriftStatus, DriftStatus, DriftSummary, DriftView, ResourceDriftView,
@@ -217,6 +218,17 @@ pub struct DeliveryView {
     pub commit: String,
     /// The resource's folder.
     pub path: String,
+}
+
+impl From<&Delivered> for DeliveryView {
+    fn from(delivered: &Delivered) -> Self {
+        Self {
+            repository: delivered.repository.clone(),
+            branch: delivered.branch.clone(),
+            commit: delivered.commit.clone(),
+            path: delivered.path.clone(),
+        }
+    }
 }
 
 /// A deployment in a list.

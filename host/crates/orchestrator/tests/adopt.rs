@@ -2,9 +2,6 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
 use nestor_core::definition::JsonType;
 use nestor_core::engine::{EngineError, Features};
 use nestor_core::ports::{Bytes, EngineStatus, Function, Store};
@@ -15,7 +12,6 @@ use nestor_testkit::catalog::simple;
 use nestor_testkit::engines::{Behaviour, Hang};
 use serde_json::{Value, json};
 
-use common::dies::Dies;
 use common::*;
 
 /// Definitions whose things are told apart by their name alone.
@@ -547,8 +543,7 @@ async fn a_crash_after_any_commit_leaves_one_owner() {
         ready(&host, &thing("first", "fail", 1)).await;
         host.shutdown(std::time::Duration::from_secs(5)).await;
         let mut mortal = world.clone();
-        let store = Arc::new(Dies::after(commits, &world.store));
-        mortal.store = store.clone();
+        let store = mortal.mortal(commits);
         let bytes = serde_json::to_vec(&thing("second", "adopt", 2)).expect("JSON");
         let once = || RequestMeta {
             idempotency_key: Some("once".into()),
@@ -556,14 +551,14 @@ async fn a_crash_after_any_commit_leaves_one_owner() {
         };
         if let Some(host) = mortal.try_host().await {
             let accepted = host.submit(&bytes, once()).await.is_ok();
-            while accepted && !store.dead.load(Ordering::SeqCst) {
+            while accepted && !store.is_dead() {
                 if host.get("second").await.expect("there").status == Is::Ready {
                     break;
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
         }
-        let dead = store.dead.load(Ordering::SeqCst);
+        let dead = store.is_dead();
         let (owner, resources) = owners(world.store.as_ref()).await;
         assert_eq!(owner, resources, "after {commits}");
         assert_eq!(owner.len(), 1, "after {commits}");

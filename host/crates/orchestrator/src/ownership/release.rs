@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use nestor_core::ids::{DeploymentId, ResourceName};
 use nestor_core::ports::{Batch, Guard};
 
-use super::{BlockRecord, HoldRecord, OwnerRecord, identity};
+use super::{HoldRecord, OwnerRecord, identity, waiting};
 use crate::driver::{Driver, Guarded, Stop};
 use crate::records::{DeploymentRecord, Request, StatusRecord, encode, key};
 use crate::scheduler::wake;
@@ -98,19 +98,9 @@ impl Driver {
             .await?;
         let mut woken = Vec::new();
         for (_, hold) in holds {
-            let owner = self
-                .context
-                .read::<OwnerRecord>(&key::owner(&hold.identity))
-                .await?;
-            for waiter in owner.map(|owner| owner.waiters).unwrap_or_default() {
-                let block = self
-                    .context
-                    .read::<BlockRecord>(&key::blocked(&waiter))
-                    .await?;
-                if block.is_some_and(|block| block.adopts.is_some()) {
-                    woken.push(waiter);
-                }
-            }
+            let waiting = waiting(&self.context, &hold.identity).await?;
+            let adopters = waiting.into_iter().filter(|(_, b)| b.adopts.is_some());
+            woken.extend(adopters.map(|(waiter, _)| waiter));
         }
         self.wake_all(woken).await
     }

@@ -204,14 +204,7 @@ impl Story {
 
     /// In the API's words.
     pub(super) fn outcome(&self) -> &'static str {
-        match self.run.outcome() {
-            None => "in_progress",
-            Some(Outcome::Completed) => "completed",
-            Some(Outcome::Failed) => "failed",
-            Some(Outcome::RolledBack) => "rolled_back",
-            Some(Outcome::Cancelled) => "cancelled",
-            Some(Outcome::Stuck) => "stuck",
-        }
+        self.run.outcome().map_or("in_progress", Outcome::as_str)
     }
 }
 

@@ -230,12 +230,7 @@ fn resource(
             .collect(),
         delivery: after
             .and_then(|r| r.delivered.as_ref())
-            .map(|d| DeliveryView {
-                repository: d.repository.clone(),
-                branch: d.branch.clone(),
-                commit: d.commit.clone(),
-                path: d.path.clone(),
-            }),
+            .map(DeliveryView::from),
     }
 }
 

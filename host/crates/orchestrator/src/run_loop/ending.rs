@@ -15,17 +15,11 @@ impl RunLoop {
     /// Writes down what became of the revision, unless it was applied whole.
     fn note_outcome(&self, driver: &Driver, outcome: Outcome, batch: &mut Batch) {
         let at = key::outcome(&driver.id, self.revision.revision);
-        let became = match outcome {
-            Outcome::Completed => {
-                batch.delete(at);
-                return;
-            }
-            Outcome::Failed => "failed",
-            Outcome::RolledBack => "rolled_back",
-            Outcome::Cancelled => "cancelled",
-            Outcome::Stuck => "stuck",
-        };
-        batch.put(at, encode(&became));
+        if outcome == Outcome::Completed {
+            batch.delete(at);
+        } else {
+            batch.put(at, encode(&outcome.as_str()));
+        }
     }
 
     /// At its end: what became of the revision; and of a deletion, an alarm to

@@ -131,7 +131,7 @@ impl Orchestrator {
             .delete(key::subscription(name))
             .delete(key::lease(hook.number));
         write(context, batch).await?;
-        context.hooks.drop(&hook);
+        context.hooks.end(&hook);
         super::sweep(context).await.map_err(internal)
     }
 

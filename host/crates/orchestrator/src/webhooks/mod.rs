@@ -117,7 +117,7 @@ impl Hooks {
     }
 
     /// Ends a subscription's sender and forgets it.
-    fn drop(&self, hook: &Hook) {
+    fn end(&self, hook: &Hook) {
         self.change(|all| all.retain(|other| other.number != hook.number));
         hook.ended.cancel();
     }
@@ -229,7 +229,7 @@ pub(crate) async fn refresh(context: &Arc<Context>) -> Result<(), StoreError> {
     let stored = stored(context).await?;
     for hook in context.hooks.all().iter() {
         if !stored.iter().any(|record| record.number == hook.number) {
-            context.hooks.drop(hook);
+            context.hooks.end(hook);
         }
     }
     for record in stored {

@@ -2,8 +2,6 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
-pub(crate) mod dies;
-
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
