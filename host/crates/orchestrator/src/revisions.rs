@@ -97,6 +97,8 @@ impl Orchestrator {
         let whole = all.into_iter().rev().map(|(_, r)| {
             let became = not_whole
                 .remove(&key::outcome(&id, r.revision))
+                // Of an earlier run of it; the one under way may end otherwise.
+                .filter(|_| !(status.active && r.revision == status.revision))
                 .or_else(|| match r.revision.cmp(&status.revision) {
                     Ordering::Less => None,
                     Ordering::Equal => word(),

@@ -628,6 +628,35 @@ async fn rolling_back_passes_over_what_was_not_applied_whole() {
 }
 
 #[tokio::test]
+async fn a_revision_that_is_retried_is_under_way_again() {
+    let world = World::new();
+    world.engines.script("database", database());
+    let host = world.host().await;
+    let no = EngineError::Failed("no".into());
+    world.engines.script("app", Behaviour::default().fail(no));
+    let view = deploy(&host, &two()).await;
+    assert_status(&view, DeploymentStatus::RolledBack);
+    let outcome = async || {
+        host.revisions("web").await.expect("there")[0]
+            .outcome
+            .clone()
+    };
+    assert_eq!(outcome().await, "rolled_back");
+    let hangs = Behaviour::default().hang(Hang::BeforeEffect);
+    world.engines.script("app", hangs);
+    let retried = host.retry("web", RequestMeta::default()).await;
+    retried.expect("accepted");
+    common::until("it is under way", async || {
+        host.get("web").await.expect("there").status == DeploymentStatus::InProgress
+    })
+    .await;
+    assert_eq!(outcome().await, "in_progress");
+    world.engines.release("app");
+    assert_status(&settle(&host, "web").await, DeploymentStatus::Ready);
+    assert_eq!(outcome().await, "ready");
+}
+
+#[tokio::test]
 async fn a_plan_changes_nothing_and_carries_unknowns() {
     let world = World::new();
     world.engines.script("database", database());
