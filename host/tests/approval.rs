@@ -44,13 +44,16 @@ async fn plans_wait_are_approved_and_are_applied_exactly() {
     let zero = format!("sha256:{}", "0".repeat(64));
     let moved = world.expect(4, &["approve", "paint", "--plan", &zero]);
     assert!(moved.contains("does not wait for approval"), "{moved}");
+    let nobody = world.expect(2, &["approve", "paint"]);
+    assert!(nobody.contains("--yes"), "{nobody}");
     let approved = world.expect(
         0,
         &["approve", "paint", "--comment", "fine", "-y", "--wait"],
     );
     assert!(approved.contains("In all: 3 create"), "{approved}");
     assert_eq!(get(&world)["approval"]["comment"], "fine");
-    world.expect(4, &["approve", "paint"]);
+    let nothing = world.expect(4, &["approve", "paint"]);
+    assert!(nothing.contains("nothing waits for approval"), "{nothing}");
 
     // What waits is refused, and the one before holds.
     let file = world.file("paint.yaml", &deployment("green", "required"));

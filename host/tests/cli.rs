@@ -195,6 +195,13 @@ async fn a_deployments_life_from_the_command_line() {
     assert!(unchanged.contains("In all: 2 noop"), "{unchanged}");
     world.expect(4, &["retry", "paint"]);
 
+    let offered = world.expect(0, &["catalog", "list"]);
+    assert!(offered.contains("thing  1.0.0    noop"), "{offered}");
+    let thing = world.expect(0, &["catalog", "get", "thing"]);
+    assert!(thing.contains("secret  string  yes"), "{thing}");
+    let missing = world.expect(4, &["catalog", "get", "thing:9.0.0"]);
+    assert!(missing.contains("it has 1.0.0"), "{missing}");
+
     // A failure is told with its reason, and is code 1.
     let file = world.file("paint.yaml", &deployment("green", "fail: no paint left"));
     let failed = world.expect(1, &["apply", "-f", &file, "--wait"]);
@@ -220,6 +227,16 @@ async fn a_deployments_life_from_the_command_line() {
         "{events:?}"
     );
 
+    let revisions = world.nestor(&["revisions", "paint", "-o", "json"]);
+    let revisions: Value = serde_json::from_slice(&revisions.stdout).unwrap();
+    let latest_first: Vec<u64> = revisions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["revision"].as_u64().unwrap())
+        .collect();
+    assert_eq!(latest_first, [3, 2, 1], "{revisions:#}");
+    assert_eq!(revisions[1]["outcome"], "failed", "{revisions:#}");
     world.expect(0, &["rollback", "paint", "--to", "1", "--wait"]);
     let view: Value =
         serde_json::from_slice(&world.nestor(&["get", "paint", "-o", "json"]).stdout).unwrap();

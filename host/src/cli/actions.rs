@@ -35,7 +35,7 @@ pub(crate) struct DeleteArgs {
 pub(crate) struct RollbackArgs {
     #[command(flatten)]
     pub(crate) action: ActionArgs,
-    /// The revision; without one, the last that was applied whole before this
+    /// The revision, of those that `nestor revisions` lists; without one, the last that was applied whole before this
     #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
     to: Option<u64>,
 }

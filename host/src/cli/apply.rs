@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Args;
 use nestor_client::Client;
 
+use super::ask::confirmed;
 use super::file::{DeploymentFile, FileArgs};
 use super::live::{Aim, Goal, follow};
 use super::part::{self, PartArgs};
@@ -14,13 +15,13 @@ use super::{Code, Failure, Format, Out, OutputArgs, WaitArgs, get, plan};
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Show first what would change; on a terminal, ask before going on. With a
-    /// digest, or a file that `nestor plan --out` wrote: apply exactly that, or nothing
+    /// Show first what would change, and ask before going on. With a digest, or
+    /// a file that `nestor plan --out` wrote: apply exactly that, or nothing
     #[arg(long, value_name = "DIGEST|FILE", num_args = 0..=1)]
     plan: Option<Option<String>>,
     #[command(flatten)]
     part: PartArgs,
-    /// With --plan: do not ask
+    /// With --plan: do not ask; needed where nobody can be asked
     #[arg(short, long, requires = "plan")]
     yes: bool,
     /// A repeated request with the same key and file answers as the first did
@@ -46,14 +47,20 @@ pub(crate) async fn run(args: &ApplyArgs, client: &Client, out: &Out) -> Result<
         (named, part) = (Some(digest), of);
     }
     if args.plan == Some(None) {
+        // Standard input cannot be both the file and the person.
+        let asks = out.asks() && args.file.file != Path::new("-");
+        if !args.yes && !asks {
+            return Err(Failure::invalid(
+                "nobody can be asked whether to apply what --plan shows: say --yes, or look at \
+                 `nestor plan -f FILE --out plan.json` and apply that with --plan plan.json",
+            ));
+        }
         let plan = client
             .plan_part(file.body.clone(), &part)
             .await
             .map_err(|e| file.explain(e))?;
-        if out.format == Format::Table {
-            out.raw(&plan::show(&plan, out))?;
-        }
-        if !args.yes && asks(&args.file.file, out) && !confirmed(out, "Apply this?")? {
+        out.look_at(&plan::show(&plan, false, out))?;
+        if !args.yes && !confirmed("Apply this?")? {
             out.note("nothing was changed");
             return Ok(Code::Interrupted);
         }
@@ -103,21 +110,4 @@ pub(crate) async fn run(args: &ApplyArgs, client: &Client, out: &Out) -> Result<
         format!("{table}{}", get::results(&deployment, out))
     })?;
     Ok(code)
-}
-
-/// Whether there is somebody to ask.
-fn asks(file: &Path, out: &Out) -> bool {
-    out.asks() && file != Path::new("-")
-}
-
-pub(super) fn confirmed(out: &Out, question: &str) -> Result<bool, Failure> {
-    out.raw(&format!("{question} [y/N] "))?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|e| Failure::local(format!("standard input cannot be read: {e}")))?;
-    Ok(matches!(
-        answer.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    ))
 }

@@ -4,21 +4,21 @@ use clap::Args;
 use nestor_client::{Client, DeploymentStatus};
 
 use super::actions::{ActionArgs, Asked};
-use super::apply::confirmed;
+use super::ask::confirmed;
 use super::live::Aim;
-use super::{Code, Failure, Format, Out, plan};
+use super::{Code, Failure, Out, plan};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApproveArgs {
     #[command(flatten)]
     pub(crate) action: ActionArgs,
-    /// The plan that was looked at, by its digest: no other is approved
+    /// The plan that was looked at, by its digest: no other is approved, and nothing is asked
     #[arg(long, value_name = "DIGEST")]
     plan: Option<String>,
     /// For those who read it later
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
-    /// Do not ask
+    /// Approve what waits without asking; where nobody can be asked, this or --plan is needed
     #[arg(short, long)]
     yes: bool,
 }
@@ -26,34 +26,48 @@ pub(crate) struct ApproveArgs {
 pub(crate) async fn run(args: &ApproveArgs, client: &Client, out: &Out) -> Result<Code, Failure> {
     let id = &args.action.id;
     let before = client.deployment(id).await?.value;
-    if before.status != DeploymentStatus::AwaitingApproval {
-        // The server says why not, or that this very plan was approved.
-        let accepted = client.approve(id, args.plan.as_deref(), args.comment.as_deref());
-        return out
-            .answer(&accepted.await?.raw, |_| {
-                format!("{id} was approved already\n")
-            })
-            .map(|()| Code::Done);
-    }
-    let waiting = client.waiting_plan(id).await?;
+    let waits = before.status == DeploymentStatus::AwaitingApproval;
     let deletes = before
         .approval
         .as_ref()
-        .is_some_and(|a| a.action == "delete");
-    if out.format == Format::Table {
-        out.raw(&plan::show(&waiting, out))?;
-    }
-    // What was shown is approved, whatever waits by then.
-    let named = args.plan.as_deref().unwrap_or(&waiting.digest);
-    if args.plan.is_none() && !args.yes && out.asks() && !confirmed(out, "Approve this?")? {
-        out.note("nothing was approved; `nestor cancel` refuses what waits");
-        return Ok(Code::Interrupted);
-    }
+        .is_some_and(|approval| approval.action == "delete");
+    // Only a plan that somebody saw is approved, whatever waits by then.
+    let digest = match &args.plan {
+        Some(digest) => digest.clone(),
+        None if !waits => {
+            let text = format!("nothing waits for approval: {id} is {}", before.status);
+            return Err(Failure::new(Code::Refused, text));
+        }
+        None => {
+            let waiting = client.waiting_plan(id).await?;
+            out.look_at(&plan::show(&waiting, deletes, out))?;
+            if !args.yes {
+                if !out.asks() {
+                    return Err(Failure::invalid(format!(
+                        "nobody can be asked here; approve this plan with: nestor approve {id} --plan {}\n\
+                         or with --yes whatever waits; `nestor cancel {id}` refuses it",
+                        waiting.digest
+                    )));
+                }
+                if !confirmed("Approve this?")? {
+                    out.note(&format!(
+                        "nothing was approved; `nestor cancel {id}` refuses what waits"
+                    ));
+                    return Ok(Code::Interrupted);
+                }
+            }
+            waiting.value.digest
+        }
+    };
     let accepted = client
-        .approve(id, Some(named), args.comment.as_deref())
+        .approve(id, Some(&digest), args.comment.as_deref())
         .await?;
     let done = Asked {
-        what: "is approved",
+        what: if waits {
+            "is approved"
+        } else {
+            "was approved already"
+        },
         aim: if deletes { Aim::Deleted } else { Aim::Ready },
         before,
         accepted,

@@ -3,6 +3,8 @@
 mod actions;
 mod apply;
 mod approve;
+mod ask;
+mod catalog;
 mod configcheck;
 mod drift;
 mod engines;
@@ -17,6 +19,7 @@ mod part;
 mod plan;
 mod render;
 mod report;
+mod revisions;
 mod watch;
 mod webhooks;
 
@@ -81,6 +84,8 @@ enum Command {
     Drift(drift::DriftArgs),
     /// Show what a run did: attempts, waits, times and reasons
     Report(report::ReportArgs),
+    /// List the revisions of a deployment, the latest first
+    Revisions(revisions::RevisionsArgs),
     /// Destroy a deployment, or stop and unwind it while it is under way
     Delete(actions::DeleteArgs),
     /// Approve the plan that waits; `cancel` refuses it
@@ -91,6 +96,9 @@ enum Command {
     Cancel(actions::ActionArgs),
     /// Go back to an earlier revision
     Rollback(actions::RollbackArgs),
+    /// What can be deployed
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
     /// The engines of the server
     #[command(subcommand)]
     Engines(engines::EnginesCommand),
@@ -207,10 +215,12 @@ impl Command {
             Self::Impact(args) => args.format(),
             Self::Drift(args) => args.format(),
             Self::Report(args) => args.format(),
+            Self::Revisions(args) => args.format(),
             Self::Delete(args) => args.action.format(),
             Self::Approve(args) => args.action.format(),
             Self::Retry(args) | Self::Cancel(args) => args.format(),
             Self::Rollback(args) => args.action.format(),
+            Self::Catalog(command) => command.format(),
             Self::Engines(command) => command.format(),
             Self::Webhooks(command) => command.format(),
             Self::Render(args) => args.format(),
@@ -252,11 +262,13 @@ async fn remote(command: Command, client: &Client, out: &Out) -> Result<Code, Fa
         Command::Impact(args) => impact::run(&args, client, out).await,
         Command::Drift(args) => drift::run(&args, client, out).await,
         Command::Report(args) => report::run(&args, client, out).await,
+        Command::Revisions(args) => revisions::run(&args, client, out).await,
         Command::Delete(args) => actions::delete(&args, client, out).await,
         Command::Approve(args) => approve::run(&args, client, out).await,
         Command::Retry(args) => actions::retry(&args, client, out).await,
         Command::Cancel(args) => actions::cancel(&args, client, out).await,
         Command::Rollback(args) => actions::rollback(&args, client, out).await,
+        Command::Catalog(command) => catalog::run(&command, client, out).await,
         Command::Engines(command) => engines::run(&command, client, out).await,
         Command::Webhooks(command) => webhooks::run(&command, client, out).await,
         Command::Serve(_)
@@ -310,6 +322,10 @@ mod tests {
             "impact web-app --resource database -o json",
             "impact --definition postgres:1.3.0",
             "impact --engine terraform",
+            "revisions a",
+            "revisions a -o yaml",
+            "catalog list",
+            "catalog get mysql:1.0.0 -o json",
             "engines list",
             "engines get helm -o json",
             "engines load a.wasm --manifest engine.toml --name note",
@@ -351,6 +367,9 @@ mod tests {
             "plan a --target b",
             "rollback",
             "rollback a --to x",
+            "revisions",
+            "catalog",
+            "catalog get",
             "engines",
             "engines load",
             "webhooks put a",

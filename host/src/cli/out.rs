@@ -69,9 +69,9 @@ impl Out {
         self.terminal
     }
 
-    /// Whether there is somebody to ask.
+    /// Whether there is somebody to ask: questions go to standard error.
     pub(crate) fn asks(&self) -> bool {
-        self.terminal && std::io::IsTerminal::is_terminal(&std::io::stdin())
+        std::io::stderr().is_terminal() && std::io::stdin().is_terminal()
     }
 
     /// A word in a colour, if colours are wanted.

@@ -51,17 +51,21 @@ pub(crate) async fn run(args: &PlanArgs, client: &Client, out: &Out) -> Result<C
         }
         (None, id) => client.plan_again(id.as_deref().unwrap_or_default()).await?,
     };
-    out.answer(&plan.raw, |out| show(&plan, out))?;
+    out.answer(&plan.raw, |out| show(&plan, false, out))?;
     if let Some(path) = &args.out {
         part::write(path, &plan, &args.part)?;
     }
     Ok(Code::Done)
 }
 
-/// A plan for people.
-pub(crate) fn show(plan: &Plan, out: &Out) -> String {
+/// A plan for people: of a revision, or of the deletion of all of it.
+pub(crate) fn show(plan: &Plan, deletes: bool, out: &Out) -> String {
     let id = out.paint(Colour::Bold, &one_line(&plan.id));
-    let mut text = format!("{id}: what revision {} would change\n\n", plan.revision);
+    let mut text = if deletes {
+        format!("{id}: what deleting it would destroy\n\n")
+    } else {
+        format!("{id}: what revision {} would change\n\n", plan.revision)
+    };
     for resource in &plan.resources {
         text.push_str(&planned(resource, out));
     }
@@ -217,6 +221,10 @@ mod tests {
 
             In all: 1 possible, 1 update
         "#]]
-        .assert_eq(&show(&plan, &Out::plain()));
+        .assert_eq(&show(&plan, false, &Out::plain()));
+        assert!(
+            show(&plan, true, &Out::plain())
+                .starts_with("web-app: what deleting it would destroy\n")
+        );
     }
 }

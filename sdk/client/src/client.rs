@@ -321,7 +321,7 @@ impl Client {
         self.action(id, "rollback", body).await
     }
 
-    /// Every revision, oldest first.
+    /// Every revision, the latest first.
     ///
     /// # Errors
     /// The server's problem, or the connection's.

@@ -61,7 +61,7 @@ pub trait Service: Send + Sync {
         to_revision: Option<u64>,
         meta: RequestMeta,
     ) -> Result<Accepted, Rejection>;
-    /// Every revision, oldest first.
+    /// Every revision, the latest first.
     async fn revisions(&self, id: &str) -> Result<Vec<RevisionView>, Rejection>;
     /// What a change of a resource, or the deletion of all, would touch.
     async fn impact(&self, id: &str, resource: Option<&str>) -> Result<ImpactView, Rejection>;

@@ -228,7 +228,7 @@ pub(crate) async fn delete(
     Ok(accepted_response(accepted))
 }
 
-/// Every revision, oldest first.
+/// Every revision, the latest first.
 #[utoipa::path(
     get, path = "/api/v1/deployments/{id}/revisions", tag = "deployments",
     params(("id" = String, Path, description = "The deployment's id")),
