@@ -113,7 +113,9 @@ fn failures_say_what_where_and_what_to_do() {
 #[test]
 fn help_explains_the_codes_and_completions_are_scripts() {
     let help = text(&nestor(&["--help"]).stdout);
-    for code in ["0  ", "1  ", "2  ", "3  ", "4  ", "5  ", "6  ", "130"] {
+    for code in [
+        "0  ", "1  ", "2  ", "3  ", "4  ", "5  ", "6  ", "7  ", "8  ", "9  ", "130",
+    ] {
         assert!(help.contains(&format!("\n  {code}")), "{code} in {help}");
     }
     for (shell, word) in [
@@ -192,8 +194,14 @@ async fn a_deployments_life_from_the_command_line() {
             .contains("\"a\" -> \"b\" [style=dashed]")
     );
     let unchanged = world.expect(0, &["plan", "-f", &file]);
-    assert!(unchanged.contains("In all: 2 noop"), "{unchanged}");
-    world.expect(4, &["retry", "paint"]);
+    assert!(unchanged.contains("Nothing would change."), "{unchanged}");
+    world.expect(0, &["plan", "-f", &file, "--detailed-exitcode"]);
+    let refused = world.expect(4, &["retry", "paint"]);
+    let more = format!("more: {}/errors/state-conflict", world.url());
+    assert!(
+        refused.contains("(state-conflict)") && refused.contains(&more),
+        "{refused}"
+    );
 
     let offered = world.expect(0, &["catalog", "list"]);
     assert!(offered.contains("thing  1.0.0    noop"), "{offered}");
@@ -204,6 +212,7 @@ async fn a_deployments_life_from_the_command_line() {
 
     // A failure is told with its reason, and is code 1.
     let file = world.file("paint.yaml", &deployment("green", "fail: no paint left"));
+    world.expect(7, &["plan", "-f", &file, "--detailed-exitcode"]);
     let failed = world.expect(1, &["apply", "-f", &file, "--wait"]);
     assert!(
         failed.contains("paint is failed") && failed.contains("a failed: no paint left"),

@@ -183,3 +183,50 @@ fn where_nobody_can_be_asked_nothing_is_done() {
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("In all: 1 delete"));
 }
+
+/// Nothing ever happens to the deployment.
+fn still(status: &'static str) -> Script {
+    Script::new(move |request| match request {
+        "GET /api/v1/deployments/web" => deployment(status),
+        request if request.contains("/events") => Value::Null,
+        _ => accepted(),
+    })
+}
+
+#[test]
+fn waiting_ends_with_a_code_of_its_own() {
+    for (status, code, says) in [
+        ("in_progress", 8, "it goes on: `nestor watch web`"),
+        ("awaiting_approval", 9, "nestor approve web"),
+    ] {
+        let script = still(status);
+        let (ended, said) = script.ends(&["watch", "web", "--timeout", "200ms"]);
+        assert_eq!(ended, code, "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn who_stops_waiting_hears_that_it_goes_on() {
+    let script = still("in_progress");
+    let waiting = script
+        .command(&["retry", "web", "--wait"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !script.heard().iter().any(|r| r.contains("/events")) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let interrupted = Command::new("kill")
+        .args(["-INT", &waiting.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupted.success());
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "the deployment goes on: nestor watch web\n"
+    );
+}

@@ -1,10 +1,11 @@
 //! `nestor delete|retry|cancel|rollback`.
 
 use clap::Args;
-use nestor_client::{Accepted, Client, Deployment, Reply};
+use nestor_client::{Accepted, Client, Deployment, DeploymentStatus, Reply};
 
+use super::ask::confirmed;
 use super::live::{Aim, Goal, follow};
-use super::{Code, Failure, Format, Out, OutputArgs, WaitArgs};
+use super::{Code, Failure, Format, Out, OutputArgs, WaitArgs, impact};
 
 #[derive(Debug, Args)]
 pub(crate) struct ActionArgs {
@@ -29,6 +30,10 @@ pub(crate) struct DeleteArgs {
     /// That there is no such deployment is fine
     #[arg(long)]
     ignore_missing: bool,
+    /// Do not show what goes, and do not ask. Only a person at a terminal is
+    /// asked: a script that says delete means it, and may say so twice
+    #[arg(short, long)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +56,14 @@ pub(crate) async fn delete(args: &DeleteArgs, client: &Client, out: &Out) -> Res
         }
         before => before?.value,
     };
+    if !args.yes && out.asks() && before.status != DeploymentStatus::Deleted {
+        let impact = client.impact(&args.action.id, None).await?;
+        out.look_at(&impact::of_deletion(&args.action.id, &impact, out))?;
+        if !confirmed(&format!("Delete {}?", args.action.id))? {
+            out.note("nothing was deleted");
+            return Ok(Code::Interrupted);
+        }
+    }
     let accepted = client.delete(&args.action.id).await?;
     let done = Asked {
         what: "will be deleted",
@@ -132,7 +145,7 @@ impl Asked {
             revision: accepted.revision,
             since: Some(self.before.updated_at),
             aim: self.aim,
-            logs: false,
+            logs: args.wait.logs,
             timeout: Some(args.wait.timeout),
         };
         let quiet = Out::quiet();
@@ -142,7 +155,7 @@ impl Asked {
             &quiet
         };
         let code = follow(&accepted.id, goal, client, progress).await?;
-        if out.format != Format::Table {
+        if out.format != Format::Table && code != Code::Interrupted {
             let deployment = client.deployment(&accepted.id).await?;
             out.answer(&deployment.raw, |_| String::new())?;
         }

@@ -89,7 +89,7 @@ pub(crate) async fn run(args: &ApplyArgs, client: &Client, out: &Out) -> Result<
         revision: accepted.revision,
         since: None,
         aim: Aim::Ready,
-        logs: false,
+        logs: args.wait.logs,
         timeout: Some(args.wait.timeout),
     };
     // The answer is one document; how it goes is for people.
@@ -99,10 +99,14 @@ pub(crate) async fn run(args: &ApplyArgs, client: &Client, out: &Out) -> Result<
     } else {
         &quiet
     };
+    let draws = goal.draws(progress);
     let code = follow(&accepted.id, goal, client, progress).await?;
+    if code == Code::Interrupted {
+        return Ok(code);
+    }
     let deployment = client.deployment(&accepted.id).await?;
     out.answer(&deployment.raw, |out| {
-        let table = if out.is_terminal() {
+        let table = if draws {
             String::new()
         } else {
             get::overview(&deployment, out)

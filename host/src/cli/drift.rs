@@ -48,7 +48,7 @@ pub(crate) async fn run(args: &DriftArgs, client: &Client, out: &Out) -> Result<
                 "{} was not looked at in time: it is busy, or the server is; the look is made later: nestor drift {}",
                 args.id, args.id
             );
-            return Err(Failure::new(Code::NotNow, text));
+            return Err(Failure::new(Code::TooLate, text));
         }
         tokio::time::sleep(POLL).await;
         seen = client.drift(&args.id).await?;
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &DriftArgs, client: &Client, out: &Out) -> Result<
             args.id
         ));
     }
-    Ok(if drifted { Code::Drifted } else { Code::Done })
+    Ok(if drifted { Code::Different } else { Code::Done })
 }
 
 fn report(seen: &Drift, out: &Out) -> String {

@@ -14,8 +14,28 @@ pub(crate) enum Code {
     Refused = 4,
     NotNow = 5,
     Local = 6,
-    Drifted = 7,
+    Different = 7,
+    TooLate = 8,
+    Unapproved = 9,
     Interrupted = 130,
+}
+
+#[cfg(test)]
+impl Code {
+    /// Every one, lowest first.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Done,
+        Self::Failed,
+        Self::Invalid,
+        Self::Unreachable,
+        Self::Refused,
+        Self::NotNow,
+        Self::Local,
+        Self::Different,
+        Self::TooLate,
+        Self::Unapproved,
+        Self::Interrupted,
+    ];
 }
 
 impl From<Code> for ExitCode {
@@ -92,7 +112,10 @@ fn of_problem(problem: &Problem) -> Failure {
     };
     let mut lines = Vec::new();
     if problem.violations.is_empty() {
-        lines.push(problem.detail.clone());
+        lines.push(match problem.code.as_str() {
+            "" => problem.detail.clone(),
+            code => format!("{} ({code})", problem.detail),
+        });
     } else {
         lines.push(format!("{} ({})", problem.title, problem.code));
         for violation in &problem.violations {

@@ -54,6 +54,15 @@ fn show(impact: &Impact, out: &Out) -> String {
     text
 }
 
+/// What goes when a deployment is deleted, and who is touched elsewhere.
+pub(crate) fn of_deletion(id: &str, impact: &Impact, out: &Out) -> String {
+    let id = out.paint(Colour::Bold, &one_line(id));
+    format!(
+        "{id}: what deleting it would touch\n\n{}\n",
+        show(impact, out)
+    )
+}
+
 /// What a plan touches in other deployments; nothing when it is nothing.
 pub(crate) fn elsewhere(impact: &Impact, out: &Out) -> String {
     let others: Vec<&Touched> = impact

@@ -62,6 +62,11 @@ impl Goal {
         deployment.status.is_settled() && !waits && !not_yet
     }
 
+    /// Whether it is drawn in place; log lines can only be told one by one.
+    pub(crate) fn draws(&self, out: &Out) -> bool {
+        out.format == Format::Table && out.is_terminal() && !self.logs
+    }
+
     /// Whether it ended where it should.
     fn is_reached(&self, status: DeploymentStatus) -> bool {
         match self.aim {
@@ -80,15 +85,14 @@ pub(crate) async fn follow(
     out: &Out,
 ) -> Result<Code, Failure> {
     let work = run(id, &goal, client, out);
-    let settled = match goal.timeout {
-        None => work.await?,
-        Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| {
-            let limit = nestor_core::units::show_duration(limit);
-            Failure::new(
-                Code::NotNow,
-                format!("{id} has not settled within {limit}; it goes on: `nestor watch {id}`"),
-            )
-        })??,
+    let limit = goal.timeout.unwrap_or(Duration::MAX);
+    let settled = tokio::select! {
+        settled = work => settled?,
+        () = tokio::time::sleep(limit) => return Err(too_late(id, limit, client).await?),
+        _ = tokio::signal::ctrl_c() => {
+            out.note(&format!("the deployment goes on: nestor watch {id}"));
+            return Ok(Code::Interrupted);
+        }
     };
     if goal.aim == Aim::Ready && settled.revision < goal.revision {
         let text = format!(
@@ -98,7 +102,7 @@ pub(crate) async fn follow(
         return Err(Failure::new(Code::Failed, text));
     }
     if goal.is_reached(settled.status) {
-        if goal.aim != Aim::Ready && !out.is_terminal() {
+        if goal.aim != Aim::Ready && !goal.draws(out) {
             out.line(&format!("{id} is {}", settled.status))?;
         }
         return Ok(Code::Done);
@@ -120,13 +124,39 @@ pub(crate) async fn follow(
     Err(Failure::new(Code::Failed, text))
 }
 
+/// Why nothing came of the waiting.
+async fn too_late(id: &str, limit: Duration, client: &Client) -> Result<Failure, Failure> {
+    let limit = nestor_core::units::show_duration(limit);
+    let deployment = client.deployment(id).await?;
+    Ok(if deployment.status == DeploymentStatus::AwaitingApproval {
+        let text = format!(
+            "nobody has approved it within {limit}; it still waits for approval\n{}",
+            to_approve(&deployment)
+        );
+        Failure::new(Code::Unapproved, text)
+    } else {
+        let text = format!("{id} has not settled within {limit}; it goes on: `nestor watch {id}`");
+        Failure::new(Code::TooLate, text)
+    })
+}
+
+/// What to do with a plan that waits.
+fn to_approve(deployment: &Deployment) -> String {
+    let id = &deployment.id;
+    let plan = deployment.approval.as_ref();
+    let plan = plan.map_or_else(String::new, |approval| format!(" · plan {}", approval.plan));
+    one_line(&format!(
+        "approve: nestor approve {id} · refuse: nestor cancel {id}{plan}"
+    ))
+}
+
 async fn run(
     id: &str,
     goal: &Goal,
     client: &Client,
     out: &Out,
 ) -> Result<Reply<Deployment>, Failure> {
-    let draws = out.format == Format::Table && out.is_terminal();
+    let draws = goal.draws(out);
     let mut screen = Screen::default();
     let mut teller = Teller {
         goal,
@@ -231,7 +261,7 @@ impl Teller<'_> {
         {
             return Ok(());
         }
-        let time = event.at.get(11..19).unwrap_or(&event.at);
+        let time = clock(&event.at);
         let status = event
             .status
             .map(|status| format!(" → {status}"))
@@ -340,6 +370,9 @@ pub(crate) fn headline(deployment: &Deployment, out: &Out) -> String {
     if let Some(reason) = &deployment.reason {
         text.push_str(&format!("{}\n", one_line(reason)));
     }
+    if deployment.status == DeploymentStatus::AwaitingApproval {
+        text.push_str(&format!("{}\n", to_approve(deployment)));
+    }
     if let Some(at) = &deployment.expires_at {
         text.push_str(&format!("expires at {}\n", one_line(at)));
     }
@@ -361,13 +394,7 @@ pub(crate) fn resources<'a>(all: impl Iterator<Item = &'a Resource>, brief: bool
         ])
     };
     for resource in all {
-        let mut message = resource.reason.clone().unwrap_or_default();
-        if message.is_empty() && !resource.blocked_by.is_empty() {
-            message = format!("waits for {}", resource.blocked_by.join(", "));
-        }
-        if resource.attempts > 1 {
-            message = format!("attempt {}: {message}", resource.attempts);
-        }
+        let message = message(resource);
         let name = Cell::from(resource.name.as_str());
         let status = Cell::of(resource.status.as_str(), resource_colour(resource.status));
         let progress = resource.progress.as_deref().unwrap_or("").into();
@@ -380,6 +407,34 @@ pub(crate) fn resources<'a>(all: impl Iterator<Item = &'a Resource>, brief: bool
         }
     }
     table
+}
+
+/// Why a resource is where it is, how often it was tried, and when again.
+fn message(resource: &Resource) -> String {
+    let mut says = Vec::new();
+    match &resource.reason {
+        Some(reason) => says.push(reason.clone()),
+        None if resource.blocked_by.is_empty() => {}
+        None => says.push(format!("waits for {}", resource.blocked_by.join(", "))),
+    }
+    let attempt = format!("attempt {}", resource.attempts);
+    // The host's own words for what is under way end with it already.
+    let said = says.iter().any(|reason| reason.ends_with(&attempt));
+    if resource.attempts > 1 && !said {
+        says.push(match urgency(resource.status) {
+            1 | 2 => attempt,
+            _ => format!("after {} attempts", resource.attempts),
+        });
+    }
+    if let Some(at) = &resource.next_attempt_at {
+        says.push(format!("again at {}", clock(at)));
+    }
+    says.join(", ")
+}
+
+/// The time of day of an RFC 3339 time.
+fn clock(at: &str) -> &str {
+    at.get(11..19).unwrap_or(at)
 }
 
 pub(crate) fn deployment_colour(status: DeploymentStatus) -> Colour {
@@ -436,6 +491,55 @@ mod tests {
                 assert!(text.contains("more, of 50"));
             }
         }
+    }
+
+    #[test]
+    fn messages_say_why_how_often_and_when_again() {
+        for (resource, says) in [
+            (
+                serde_json::json!({"status": "in_progress", "attempts": 2, "reason": "applying it, attempt 2"}),
+                "applying it, attempt 2",
+            ),
+            (
+                serde_json::json!({"status": "in_progress", "attempts": 2, "reason": "no quota", "nextAttemptAt": "2026-01-01T10:20:30.456Z"}),
+                "no quota, attempt 2, again at 10:20:30",
+            ),
+            (
+                serde_json::json!({"status": "ready", "attempts": 2}),
+                "after 2 attempts",
+            ),
+            (serde_json::json!({"status": "ready", "attempts": 1}), ""),
+            (
+                serde_json::json!({"status": "failed", "attempts": 3, "reason": "no quota"}),
+                "no quota, after 3 attempts",
+            ),
+            (
+                serde_json::json!({"status": "blocked", "blockedBy": ["a", "b"]}),
+                "waits for a, b",
+            ),
+        ] {
+            let mut whole = serde_json::json!({"name": "a", "engine": "helm"});
+            whole
+                .as_object_mut()
+                .unwrap()
+                .extend(resource.as_object().unwrap().clone());
+            let resource: Resource = serde_json::from_value(whole).unwrap();
+            assert_eq!(message(&resource), says);
+        }
+    }
+
+    #[test]
+    fn a_plan_that_waits_says_what_to_do() {
+        let mut waiting = deployment("awaiting_approval", 0);
+        waiting.approval = serde_json::from_value(serde_json::json!(
+            {"plan": "sha256:12", "revision": 2, "action": "apply", "requestedAt": ""}
+        ))
+        .unwrap();
+        expect_test::expect![[r#"
+            web-app  awaiting_approval (deploying) 50%  revision 2  prod  team
+            approve: nestor approve web-app · refuse: nestor cancel web-app · plan sha256:12
+        "#]]
+        .assert_eq(&headline(&waiting, &Out::plain()));
     }
 
     #[test]

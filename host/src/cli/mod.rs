@@ -37,14 +37,16 @@ use out::Out;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    it is done (with --wait: and as asked for)
-  1    the deployment failed, was cancelled, was rolled back, or is stuck
-  2    the command line, the file or the deployment in it is not valid
-  3    the server cannot be reached
+  1    the deployment failed, was cancelled, was rolled back, or is stuck; a test message was not taken
+  2    the command line, the file or the deployment in it is not valid, or nobody can be asked
+  3    the server cannot be reached, or has an error of its own (HTTP 500)
   4    the server refuses: there is no such thing, or its state does not allow it
   5    the server cannot now: it is full, starting or stopping; try again later
   6    something on this machine: a file, a folder, a port
-  7    nestor drift: something is not as it was applied
-  130  interrupted";
+  7    something differs: for nestor drift, and for nestor plan --detailed-exitcode
+  8    the time of --timeout is over; what was asked for goes on
+  9    the same, and it waits for approval
+  130  interrupted, or answered with no";
 
 /// Nestor, the deployment orchestrator.
 #[derive(Debug, Parser)]
@@ -173,6 +175,9 @@ struct WaitArgs {
     /// Wait until it settles, and show how it goes
     #[arg(long)]
     wait: bool,
+    /// Tell it line by line, with the engines' log lines
+    #[arg(long, requires = "wait")]
+    logs: bool,
     /// Give up waiting after this; the deployment goes on
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = nestor_core::units::parse_duration, requires = "wait")]
     timeout: Duration,
@@ -194,10 +199,11 @@ pub(crate) fn main() -> ExitCode {
     };
     let format = cli.command.format();
     let out = Out::new(format);
+    let server = cli.server.clone();
     match run(cli, &out) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            out.failure(&failure);
+            out.failure(&failure, &server);
             ExitCode::from(failure.code)
         }
     }
@@ -244,6 +250,8 @@ fn run(cli: Cli, out: &Out) -> Result<Code, Failure> {
             let client = Client::new(&cli.server)?;
             runtime()?.block_on(async {
                 tokio::select! {
+                    // Whoever waits for a deployment says first that it goes on.
+                    biased;
                     result = remote(command, &client, out) => result,
                     _ = tokio::signal::ctrl_c() => Ok(Code::Interrupted),
                 }
@@ -297,6 +305,35 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The codes of the help, and of the README, which says the same in a table.
+    #[test]
+    fn the_readme_explains_the_same_codes() {
+        let readme = include_str!("../../../README.md");
+        let table: Vec<(&str, String)> = readme
+            .lines()
+            .skip_while(|line| !line.starts_with("| exit code"))
+            .skip(2)
+            .map_while(|line| {
+                line.strip_prefix("| ")?
+                    .strip_suffix(" |")?
+                    .split_once(" | ")
+            })
+            .map(|(code, text)| (code, text.replace('`', "")))
+            .collect();
+        let help: Vec<(&str, String)> = EXIT_CODES
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.trim().split_once(' '))
+            .map(|(code, text)| (code, text.trim().to_owned()))
+            .collect();
+        assert_eq!(table, help);
+        let codes = Code::ALL.map(|code| (code as u8).to_string());
+        assert_eq!(
+            help.iter().map(|(code, _)| *code).collect::<Vec<_>>(),
+            codes
+        );
+    }
+
     #[test]
     fn commands_are_understood() {
         for good in [
@@ -315,7 +352,9 @@ mod tests {
             "get --environment production --status ready --limit 5",
             "watch web-app",
             "delete web-app --wait",
-            "plan -f a.yaml",
+            "plan -f a.yaml --detailed-exitcode",
+            "apply -f a.json --wait --logs",
+            "delete a -y --wait --logs",
             "plan web-app -o json",
             "graph web-app -o dot",
             "impact web-app",
@@ -356,6 +395,7 @@ mod tests {
             "",
             "apply",
             "apply -f a --timeout 5m",
+            "apply -f a --logs",
             "plan",
             "plan web-app -f a.yaml",
             "get a b",

@@ -123,8 +123,9 @@ impl Out {
         let _ = writeln!(std::io::stderr(), "{}", clean(text));
     }
 
-    /// Writes why a command failed, on standard error.
-    pub(crate) fn failure(&self, failure: &Failure) {
+    /// Writes why a command failed, on standard error, and where this server
+    /// has more about it.
+    pub(crate) fn failure(&self, failure: &Failure, server: &str) {
         if let (Format::Json | Format::Yaml, Some(problem)) = (self.format, &failure.problem)
             && let Ok(value) = serde_json::to_value(problem)
         {
@@ -133,6 +134,11 @@ impl Out {
         }
         let word = paint(self.error_colour, Colour::Bad, "error:");
         let _ = writeln!(std::io::stderr(), "{word} {}", clean(&failure.text));
+        let code = failure.problem.as_ref().map(|problem| &problem.code);
+        if let Some(code) = code.filter(|code| !code.is_empty()) {
+            let server = server.trim_end_matches('/');
+            self.note(&format!("more: {server}/errors/{code}"));
+        }
     }
 }
 

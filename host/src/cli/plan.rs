@@ -17,6 +17,9 @@ const MAX_CHANGES: usize = 50;
 /// Characters of a value that are shown; JSON has all.
 const MAX_VALUE: usize = 120;
 
+/// As people ask for them: what comes, what changes, what goes.
+const ACTIONS: [&str; 6] = ["create", "update", "replace", "delete", "possible", "noop"];
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// A deployment whose latest revision is planned again: what applying it
@@ -31,6 +34,9 @@ pub(crate) struct PlanArgs {
     /// Keep the plan in this file, for `nestor apply --plan`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// End with 0 when nothing would change, and with 7 when something would or might
+    #[arg(long)]
+    detailed_exitcode: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -55,7 +61,11 @@ pub(crate) async fn run(args: &PlanArgs, client: &Client, out: &Out) -> Result<C
     if let Some(path) = &args.out {
         part::write(path, &plan, &args.part)?;
     }
-    Ok(Code::Done)
+    Ok(if args.detailed_exitcode && changes_something(&plan) {
+        Code::Different
+    } else {
+        Code::Done
+    })
 }
 
 /// A plan for people: of a revision, or of the deletion of all of it.
@@ -72,17 +82,7 @@ pub(crate) fn show(plan: &Plan, deletes: bool, out: &Out) -> String {
     for warning in &plan.warnings {
         text.push_str(&format!("warning: {}\n", one_line(warning)));
     }
-    let counts: Vec<String> = plan
-        .summary
-        .iter()
-        .map(|(action, n)| format!("{n} {}", one_line(action)))
-        .collect();
-    let summary = if counts.is_empty() {
-        "nothing".to_owned()
-    } else {
-        counts.join(", ")
-    };
-    text.push_str(&format!("\nIn all: {summary}\n"));
+    text.push_str(&format!("\n{}\n", summary(plan)));
     if let Some(impact) = &plan.impact {
         text.push_str(&elsewhere(impact, out));
     }
@@ -91,6 +91,28 @@ pub(crate) fn show(plan: &Plan, deletes: bool, out: &Out) -> String {
         text.push_str(&format!("Plan {digest}\n"));
     }
     text
+}
+
+/// `In all: 1 create, 2 noop`, in the order of [`ACTIONS`].
+fn summary(plan: &Plan) -> String {
+    if !changes_something(plan) {
+        return "Nothing would change.".to_owned();
+    }
+    let rank = |action: &str| ACTIONS.iter().position(|known| *known == action);
+    let mut counts: Vec<_> = plan.summary.iter().filter(|(_, n)| **n > 0).collect();
+    // Actions that this version does not know come last.
+    counts.sort_by_key(|(action, _)| rank(action).unwrap_or(ACTIONS.len()));
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(action, n)| format!("{n} {}", one_line(action)))
+        .collect();
+    format!("In all: {}", counts.join(", "))
+}
+
+fn changes_something(plan: &Plan) -> bool {
+    plan.summary
+        .iter()
+        .any(|(action, n)| action != "noop" && *n > 0)
 }
 
 fn sign(action: &str) -> (&'static str, Colour) {
@@ -190,6 +212,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_summary_is_in_the_order_in_which_people_ask() {
+        for (counts, says) in [
+            (
+                serde_json::json!({"noop": 2, "create": 0}),
+                "Nothing would change.",
+            ),
+            (serde_json::json!({}), "Nothing would change."),
+            (
+                serde_json::json!({"create": 1, "delete": 2, "noop": 3, "possible": 4, "replace": 5, "update": 6, "a": 7}),
+                "In all: 1 create, 6 update, 5 replace, 2 delete, 4 possible, 3 noop, 7 a",
+            ),
+        ] {
+            let plan: Plan = serde_json::from_value(
+                serde_json::json!({"id": "a", "revision": 1, "resources": [], "summary": counts}),
+            )
+            .unwrap();
+            assert_eq!(summary(&plan), says);
+        }
+    }
+
+    #[test]
     fn plans_read_well() {
         let plan: Plan = serde_json::from_value(serde_json::json!({
             "id": "web-app", "revision": 2,
@@ -219,7 +262,7 @@ mod tests {
                 hangs on database.endpoint
             warning: something odd
 
-            In all: 1 possible, 1 update
+            In all: 1 update, 1 possible
         "#]]
         .assert_eq(&show(&plan, false, &Out::plain()));
         assert!(

@@ -12,7 +12,7 @@ use super::{Code, Failure, Format, Out, OutputArgs, get};
 pub(crate) struct WatchArgs {
     /// The deployment
     id: String,
-    /// Show the engines' log lines too, when it is not drawn on a terminal
+    /// Tell it line by line, with the engines' log lines
     #[arg(long)]
     logs: bool,
     /// Give up after this; the deployment goes on
@@ -43,10 +43,14 @@ pub(crate) async fn run(args: &WatchArgs, client: &Client, out: &Out) -> Result<
         logs: args.logs,
         timeout: args.timeout,
     };
+    let draws = goal.draws(out);
     let code = follow(&args.id, goal, client, out).await?;
+    if code == Code::Interrupted {
+        return Ok(code);
+    }
     if out.format == Format::Table && !deleted {
         let settled = client.deployment(&args.id).await?;
-        if !out.is_terminal() {
+        if !draws {
             out.raw(&format!("\n{}", get::overview(&settled, out)))?;
         }
         out.raw(&get::results(&settled, out))?;
