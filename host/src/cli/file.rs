@@ -145,6 +145,8 @@ pub(crate) struct FileArgs {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use expect_test::expect;
 
     use super::*;
@@ -175,6 +177,52 @@ mod tests {
               web-app.yaml:4 /resources/0/catalogref: did you mean "catalogRef"? [unknown-field]
               web-app.yaml:1 /environment: is missing [missing-field]"#]]
         .assert_eq(&failure.text);
+    }
+
+    /// The rows of tables on the page, below a heading and before the next.
+    fn rows<'a>(page: &'a str, heading: &str) -> BTreeSet<&'a str> {
+        let (_, section) = page.split_once(&format!("{heading}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines();
+        rows.filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0))
+            .collect()
+    }
+
+    #[test]
+    fn the_documented_deployment_is_one_with_every_field() {
+        let page = include_str!("../../../docs/deployment.md");
+        let (_, example) = page.split_once("```yaml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let file = DeploymentFile::parse("deployment.md".into(), example.into(), false).unwrap();
+        nestor_core::spec::parse(&file.body).unwrap();
+        let openapi: serde_json::Value = serde_json::from_str(nestor_api::openapi_json()).unwrap();
+        for (schema, heading) in [
+            ("DeploymentRequest", "# The deployment"),
+            ("ResourceRequest", "## A resource"),
+            ("StrategyRequest", "## `strategy`"),
+            ("PolicyRequest", "## `policy`"),
+        ] {
+            let fields = openapi["components"]["schemas"][schema]["properties"].as_object();
+            let fields: BTreeSet<&str> = fields.unwrap().keys().map(String::as_str).collect();
+            assert_eq!(rows(page, heading), fields, "{schema}");
+            for field in fields {
+                assert!(
+                    example.contains(&format!("{field}:")),
+                    "{field} has no example"
+                );
+            }
+        }
+        // Every form of a reference, as the parser itself tells them.
+        let forms = nestor_core::spec::Template::parse("${").unwrap_err();
+        let (_, forms) = forms.problem.split_once("known are ").unwrap();
+        let forms: BTreeSet<String> = forms
+            .split_inclusive('}')
+            .filter_map(|form| Some(form[form.find("${")?..].to_owned()))
+            .map(|form| form.replace("<name>", "NAME").replace("<output>", "OUTPUT"))
+            .filter(|form| form.ends_with('}'))
+            .collect();
+        let documented = rows(page, "## References");
+        assert_eq!(documented, forms.iter().map(String::as_str).collect());
     }
 
     #[test]

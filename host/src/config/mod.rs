@@ -214,6 +214,35 @@ mod tests {
         }
     }
 
+    /// The table of the README names every key, and no other.
+    #[test]
+    fn the_readme_names_the_same_keys() {
+        let readme = include_str!("../../../README.md");
+        let (_, section) = readme.split_once("\n## Config\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let words = |text: &str| -> Vec<String> {
+            let quoted = text.split('`').skip(1).step_by(2);
+            let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+            quoted
+                .flat_map(|text| text.split(word))
+                .map(str::to_owned)
+                .collect()
+        };
+        let all = words(section);
+        let known: Vec<&str> = read::ALL_KEYS.iter().copied().flatten().copied().collect();
+        for key in &known {
+            let refused = read::REFUSED.contains(key);
+            assert_ne!(all.iter().any(|word| word == key), refused, "{key}");
+        }
+        for row in section.lines().filter(|line| line.starts_with("| `")) {
+            let (keys, _) = row[2..].split_once(" | ").unwrap();
+            for key in words(keys) {
+                let name = ["NAME", "terraform"].contains(&key.as_str());
+                assert!(name || known.contains(&key.as_str()), "{key} in {row}");
+            }
+        }
+    }
+
     #[test]
     fn a_config_with_everything() {
         let folder = tempfile::tempdir().unwrap();
