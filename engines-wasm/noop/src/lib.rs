@@ -33,6 +33,8 @@ pub struct Behaviour {
     poll_ms: Option<u64>,
     /// `apply` takes so long.
     sleep_ms: u64,
+    /// `plan` takes so long.
+    plan_sleep_ms: u64,
     /// `apply` panics.
     trap: bool,
     /// `apply` counts itself in the store under `applied/<operation id>`, and
@@ -67,6 +69,7 @@ impl Engine for Noop {
     }
 
     fn plan(&self, _host: &dyn Host, request: &Request) -> Result<ProposedChanges, Error> {
+        std::thread::sleep(Duration::from_millis(behaviour(request)?.plan_sleep_ms));
         let prior = request.prior.as_ref().map(|prior| &prior.config);
         let proposed = ProposedChanges::diff(prior, Some(&request.config));
         Ok(outputs(request)

@@ -11,6 +11,7 @@ use nestor_core::engine::{CallContext, Purpose, Rendered, ResourceRequest};
 use nestor_core::ids::{ComposerId, DeploymentId, EngineId, EnvironmentName, ResourceName};
 use nestor_core::ports::{
     CallObserver, Catalog as _, EngineCall, EngineStatus, Engines as _, Function, LogLevel, Reply,
+    Standing,
 };
 use nestor_core::text::listed;
 use nestor_store::MemoryStore;
@@ -121,6 +122,7 @@ pub(crate) async fn run(args: &RenderArgs, out: &Out) -> Result<Code, Failure> {
         },
         definition_folder: subject.folder,
         home: None,
+        standing: Standing::Work,
         observer: Arc::new(Notes),
     };
     let rendered = match engines.call(call).await {

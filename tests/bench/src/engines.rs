@@ -79,6 +79,7 @@ pub(crate) fn call(
         },
         definition_folder: folder.map(Path::to_owned),
         home: None,
+        standing: Standing::Work,
         observer: Arc::new(NoObserver),
     })
 }

@@ -449,6 +449,7 @@ fn copy(call: &EngineCall) -> EngineCall {
         request: call.request.clone(),
         definition_folder: None,
         home: call.home.clone(),
+        standing: call.standing,
         observer: Arc::clone(&call.observer),
     }
 }

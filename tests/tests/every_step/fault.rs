@@ -352,6 +352,7 @@ impl Engines for Faulty<FakeEngines> {
                 request: call.request.clone(),
                 definition_folder: call.definition_folder.clone(),
                 home: call.home.clone(),
+                standing: call.standing,
                 observer: Arc::clone(&call.observer),
             };
             // Whoever carries calls may carry one twice; the last answer counts.

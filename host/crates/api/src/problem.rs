@@ -84,8 +84,8 @@ codes! {
     Busy = "busy", TOO_MANY_REQUESTS, "The queue is full";
     /// Too many requests at once.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "The host has too much to do";
-    /// Not started up yet, or going down.
-    NotReady = "not-ready", SERVICE_UNAVAILABLE, "The host does not take requests now";
+    /// Not started up yet, going down, or an engine cannot answer just now.
+    NotReady = "not-ready", SERVICE_UNAVAILABLE, "Not ready for this request yet";
     /// The answer took too long.
     AnswerTimeout = "answer-timeout", GATEWAY_TIMEOUT, "The answer took too long";
     /// The catalog could not be read.
@@ -265,6 +265,9 @@ impl From<Rejection> for Problem {
             ),
             Rejection::Busy { retry_after, .. } => {
                 Self::new(ProblemCode::Busy, detail).retry_after(retry_after)
+            }
+            Rejection::NotNow { retry_after, .. } => {
+                Self::new(ProblemCode::NotReady, detail).retry_after(retry_after)
             }
             Rejection::Internal => Self::internal(),
         }

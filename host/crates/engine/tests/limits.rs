@@ -40,11 +40,17 @@ async fn a_loop_ends_by_its_cpu_limit_while_a_neighbour_is_served() {
         let error = apply(&host, "loop", json!({})).await.unwrap_err();
         (error, began.elapsed())
     });
+    // Another resource: calls for one and the same take turns.
+    let neighbour = || {
+        let mut call = engine_call("noop", Function::Apply, json!({}));
+        call.request.name = "neighbour".parse().unwrap();
+        fixture.host.call(call)
+    };
     let mut served = 0;
     let mut slowest = Duration::ZERO;
     while !looping.is_finished() {
         let began = Instant::now();
-        apply(&fixture.host, "noop", json!({})).await.unwrap();
+        settled(neighbour().await).unwrap();
         slowest = slowest.max(began.elapsed());
         served += 1;
     }
@@ -55,7 +61,7 @@ async fn a_loop_ends_by_its_cpu_limit_while_a_neighbour_is_served() {
     // On one thread each poll of the neighbour waits for at most a tick or two.
     assert!(served > 5, "{served}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    apply(&fixture.host, "noop", json!({})).await.unwrap();
+    settled(neighbour().await).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,8 @@ use nestor_core::engine::{
 };
 use nestor_core::ids::{DeploymentId, Digest, EngineId, ResourceName};
 use nestor_core::planner::{PlannedResource, Resolved, UNKNOWN_KEY};
-use nestor_core::ports::{EngineCall, Function, NoObserver, Reply};
+use nestor_core::ports::{EngineCall, Function, NoObserver, Reply, Standing};
+use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::DeploymentSpec;
 use nestor_core::violation::{Violation, ViolationCode};
 
@@ -26,10 +28,17 @@ use crate::ownership::{Adoption, Homes};
 use crate::present::MASK;
 use crate::records::{ResourceRecord, encode};
 use crate::scope::Compared;
+use crate::slots::Slot;
 use crate::view::{PlanView, PlannedChangeView};
 use known::{Config, Outputs, check_answer, refused_by_schema};
 use refusals::refusals;
 use verdict::verdict;
+
+/// How long somebody who asks for a plan waits for a turn: a person, or a
+/// pipeline, at the other end of a request.
+const PREVIEW_TURN_WAIT_MS: u64 = 30_000;
+/// When to ask again after that.
+const PREVIEW_RETRY: Duration = Duration::from_secs(10);
 
 /// What a plan was made from: by the name of each thing, which one of it.
 /// Nothing in it is secret.
@@ -293,6 +302,9 @@ impl Question<'_> {
                 summary,
             });
         }
+        let _slot = self.turn(planned).await?;
+        // An engine never sees what another one has.
+        let theirs = current.filter(|r| r.engine == planned.engine);
         let id: &DeploymentId = &spec.id;
         let call = EngineCall {
             engine: planned.engine.clone(),
@@ -314,10 +326,14 @@ impl Question<'_> {
                 definition: Arc::clone(&planned.section),
                 config: resolved.config.clone(),
                 declared_outputs: Arc::new(declared_outputs(&planned.declared_outputs)),
-                prior: current.and_then(ResourceRecord::prior),
+                prior: theirs.and_then(ResourceRecord::prior),
             },
             definition_folder: planned.definition_folder.clone(),
-            home: self.homes.of(id, &planned.name, current),
+            home: self.homes.of(id, &planned.name, theirs),
+            standing: match self.worker {
+                Some(_) => Standing::Work,
+                None => Standing::Preview,
+            },
             observer: Arc::new(NoObserver),
         };
         match self.context.engines.call(call).await {
@@ -340,6 +356,35 @@ impl Question<'_> {
                 summary: "the engine has no dry run".into(),
             }),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Plans take turns with all other work, or one composer's previews would
+    /// be in the way of everybody's runs.
+    async fn turn(&self, planned: &PlannedResource) -> Result<Slot, EngineError> {
+        let spec = self.compared.spec;
+        let ticket = Ticket {
+            composer: spec.composer.clone(),
+            environment: spec.environment.clone(),
+            engine: Some(planned.engine.clone()),
+            priority: spec.priority,
+            class: Class::Work,
+        };
+        let slot = self.context.slots.acquire(&ticket);
+        if self.worker.is_some() {
+            return Ok(slot.await);
+        }
+        let until = self.context.now().plus_millis(PREVIEW_TURN_WAIT_MS);
+        tokio::select! {
+            biased;
+            slot = slot => Ok(slot),
+            () = self.context.surroundings.sleep_until(until) => Err(EngineError::Unavailable {
+                message: format!(
+                    "everything that may run at once has been running for {} s, so the plan had no turn",
+                    PREVIEW_TURN_WAIT_MS / 1000
+                ),
+                retry_after: Some(PREVIEW_RETRY),
+            }),
         }
     }
 

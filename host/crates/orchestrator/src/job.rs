@@ -13,7 +13,7 @@ use nestor_core::execution::{Call, Direction, Failure};
 use nestor_core::ids::{Digest, ResourceName};
 use nestor_core::planner::placeholder;
 use nestor_core::ports::{
-    CallObserver, Delivered, DeliveryError, DeliveryRequest, EngineCall, Function, Reply,
+    CallObserver, Delivered, DeliveryError, DeliveryRequest, EngineCall, Function, Reply, Standing,
     Withdrawal,
 };
 use nestor_core::queue::Ticket;
@@ -160,6 +160,7 @@ impl Job {
             request,
             definition_folder: record.definition_folder.clone(),
             home: record.home.clone(),
+            standing: Standing::Work,
             observer,
         };
         context.engines.call(call).await

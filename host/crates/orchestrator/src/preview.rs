@@ -9,7 +9,7 @@ use crate::ownership::{self, Homes};
 use crate::records::{DeploymentRecord, ResourceRecord, StatusRecord, key};
 use crate::scope::Compared;
 use crate::service::{Rejection, RequestMeta};
-use crate::submit::{Checked, check, internal};
+use crate::submit::{Checked, check, check_against, internal};
 use crate::view::PlanView;
 
 /// Plans a deployment.
@@ -48,6 +48,8 @@ pub(crate) async fn of(
     let homes = Homes::read(context, &spec.id, status.as_ref())
         .await
         .map_err(internal)?;
+    // No engine sees what is another's, and no composer either.
+    check_against(existing.as_ref(), &deployed, spec, plan)?;
     let number = existing.map_or(0, |r| r.revision) + 1;
     // What is taken over is seen as if it were deployed here.
     let whole = Compared {
@@ -85,7 +87,7 @@ pub(crate) async fn of(
         Unforeseen::NotNow {
             message,
             retry_after,
-        } => Rejection::Busy {
+        } => Rejection::NotNow {
             message,
             retry_after,
         },

@@ -89,6 +89,15 @@ pub enum Rejection {
         /// Seconds.
         retry_after: u64,
     },
+    /// What the answer needs cannot be had just now: an engine is being
+    /// prepared, or the resource is being worked on.
+    #[error("{message}")]
+    NotNow {
+        /// Why.
+        message: String,
+        /// Seconds.
+        retry_after: u64,
+    },
     /// Something inside failed; the log has it under the correlation id.
     #[error("an internal error; the log has it under the request's correlation id")]
     Internal,

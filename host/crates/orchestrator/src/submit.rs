@@ -419,7 +419,7 @@ pub(crate) async fn ask_and_put(
 }
 
 /// What cannot change between revisions.
-fn check_against(
+pub(crate) fn check_against(
     existing: Option<&DeploymentRecord>,
     resources: &[ResourceRecord],
     spec: &DeploymentSpec,

@@ -8,7 +8,7 @@ use nestor_core::definition::declared_outputs;
 use nestor_core::engine::{CallContext, EngineError, Purpose, ResourceRequest};
 use nestor_core::ids::DeploymentId;
 use nestor_core::planner::{PlannedResource, resolve_config};
-use nestor_core::ports::{EngineCall, Function, NoObserver};
+use nestor_core::ports::{EngineCall, Function, NoObserver, Standing};
 use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::Reference;
 
@@ -121,6 +121,7 @@ async fn one(
         request,
         definition_folder: resource.definition_folder.clone(),
         home: homes.of(id, &resource.name, current),
+        standing: Standing::Work,
         observer: Arc::new(NoObserver),
     };
     let ticket = Ticket {

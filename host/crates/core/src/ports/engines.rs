@@ -70,6 +70,8 @@ pub struct EngineCall {
     /// Where the engine keeps what it has of the resource; none: under the
     /// names in the request.
     pub home: Option<Home>,
+    /// How it stands to other calls for the same resource.
+    pub standing: Standing,
     /// Gets log lines and progress.
     pub observer: Arc<dyn CallObserver>,
 }
@@ -81,6 +83,19 @@ impl EngineCall {
         let own = || Home::of(&self.context.deployment, &self.request.name);
         self.home.clone().unwrap_or_else(own)
     }
+}
+
+/// How a call stands to others for the same resource. They never overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Part of a run, under the deployment's lease: waits for its turn.
+    Work,
+    /// Only looks: it is not let in, or ended, with [`EngineError::Unavailable`]
+    /// where work waits.
+    Look,
+    /// A look at what may never be. Where its engine had nothing of the
+    /// resource before, it has nothing afterwards.
+    Preview,
 }
 
 /// The functions that take a resource.

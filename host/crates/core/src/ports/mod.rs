@@ -11,7 +11,7 @@ pub use catalog::{Catalog, CatalogError};
 pub use delivery::{Delivered, Delivery, DeliveryError, DeliveryRequest, Withdrawal};
 pub use engines::{
     CallObserver, EngineCall, EngineHead, EngineStatus, Engines, Function, LogLevel, NoObserver,
-    Reply,
+    Reply, Standing,
 };
 pub use notifier::{NoNotifier, Notice, NoticeAnswer, Notifier};
 pub use store::{

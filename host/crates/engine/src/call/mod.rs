@@ -21,6 +21,7 @@ pub(crate) use state::{CallState, MAX_RESOURCES, Surroundings};
 use crate::bindings::EnginePre;
 use crate::bindings::nestor::engine::types as wit;
 use crate::convert::{self, Description, Reader};
+use crate::host::Checkout;
 use crate::runtime::Runtime;
 use cpu::{Meter, Metered};
 use stderr::Tail;
@@ -73,6 +74,19 @@ pub(crate) struct Bounds {
 pub(crate) struct Turn {
     _own: OwnedSemaphorePermit,
     _shared: OwnedSemaphorePermit,
+    /// What it works in.
+    checkout: Option<Arc<Checkout>>,
+}
+
+impl Turn {
+    /// Nobody else enters the checkout before the call has ended, also when
+    /// whoever asked for it does not wait for that.
+    pub(crate) fn at(self, checkout: Arc<Checkout>) -> Self {
+        Self {
+            checkout: Some(checkout),
+            ..self
+        }
+    }
 }
 
 /// Waits for a turn: first among the calls of this engine, then among all.
@@ -89,6 +103,7 @@ pub(crate) async fn turn(
         Ok((Ok(own), Ok(shared))) => Ok(Turn {
             _own: own,
             _shared: shared,
+            checkout: None,
         }),
         Ok(_) => Err(EngineError::Unavailable {
             message: "the host is shutting down".into(),
@@ -148,7 +163,7 @@ async fn run(
     around: Surroundings,
     bounds: Bounds,
     question: Question,
-    turn: Option<Turn>,
+    mut turn: Option<Turn>,
     tell: oneshot::Sender<Result<Answer, EngineError>>,
 ) {
     let output_limit = around.grant.limits().output_bytes;
@@ -175,7 +190,9 @@ async fn run(
         Ok(Err(error)) => Err(stop::explain(&error, &stderr.text(), output_limit)),
     };
     // Nobody may be left to hear it.
-    if alone && turn.is_some() {
+    if alone && let Some(turn) = &mut turn {
+        // Nothing of it writes any more.
+        turn.checkout = None;
         let _ = tell.send(answer);
         drop(store);
     } else {

@@ -1,8 +1,6 @@
 //! The calls port.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,11 +8,12 @@ use async_trait::async_trait;
 use nestor_core::engine::{EngineError, Outcome, Purpose};
 use nestor_core::grant::FsMode;
 use nestor_core::ids::EngineId;
-use nestor_core::ports::{EngineCall, EngineHead, Engines, Function, Reply};
+use nestor_core::ports::{EngineCall, EngineHead, Engines, Function, Reply, Standing};
 use tracing::Instrument;
 use wasmtime_wasi::FsPerms;
 
 use super::EngineHost;
+use super::checkouts::{Checkout, in_use};
 use crate::call::{self, Answer, Bounds, Question, Surroundings};
 use crate::convert;
 use crate::egress::Egress;
@@ -25,8 +24,6 @@ use crate::tools::Toolbox;
 
 /// Settings of an engine that has none.
 const NO_SETTINGS: &str = "{}";
-/// A folder that is removed while it is made is made again.
-const MAKE_TRIES: u32 = 5;
 
 #[async_trait]
 impl Engines for EngineHost {
@@ -60,20 +57,31 @@ impl EngineHost {
         let function = call.function;
         let destroying = function == Function::Destroy
             || (function == Function::Observe && call.context.purpose == Purpose::Destroy);
-        let home = call.home();
+        let (home, standing) = (call.home(), call.standing);
         // Each a name that cannot be a path.
-        let checkout = self
-            .folders
-            .checkouts
-            .join(call.context.environment.as_str())
+        let at = Path::new(call.context.environment.as_str())
             .join(home.deployment.as_str())
             .join(home.folder());
-        let answered = self.ask(&version, call, checkout.clone()).await;
+        let checkout = Arc::new(self.checkouts.enter(&at, standing).await?);
+        let new = checkout.make().map_err(|e| {
+            let path = checkout.path().display();
+            EngineError::Failed(format!("the checkout {path} cannot be made: {e}"))
+        })?;
+        let asked = self.ask(&version, call, &checkout);
+        let answered = match standing {
+            Standing::Work => asked.await,
+            Standing::Look | Standing::Preview => tokio::select! {
+                biased;
+                answered = asked => answered,
+                () = checkout.wanted() => Err(in_use()),
+            },
+        };
         self.account(&version, function, &answered);
-        if destroying && matches!(answered, Ok(Reply::Outcome(Outcome::Ready(_)))) {
-            // What is destroyed needs no checkout; a repeated call finds an
-            // empty one, and destroying what is gone is a success.
-            remove_checkout(&self.folders.checkouts, checkout).await;
+        let destroyed = destroying && matches!(answered, Ok(Reply::Outcome(Outcome::Ready(_))));
+        // What is destroyed needs no checkout; a repeated call finds an empty
+        // one, and destroying what is gone is a success.
+        if destroyed || (new && standing == Standing::Preview) {
+            checkout.remove().await;
         }
         answered
     }
@@ -102,23 +110,18 @@ impl EngineHost {
         &self,
         version: &Arc<Version>,
         call: EngineCall,
-        checkout: PathBuf,
+        checkout: &Arc<Checkout>,
     ) -> Result<Reply, EngineError> {
         let ready = version
             .ready()
             .inspect_err(|_| self.prepare_in_background(version))?;
         let queued = Instant::now();
         let turn = call::turn(&self.runtime, &version.slots).await?;
+        let turn = turn.at(Arc::clone(checkout));
         let began = Instant::now();
         let engine = version.id.to_string();
         metrics::histogram!(QUEUE_SECONDS, "engine" => engine.clone()).record(began - queued);
 
-        make_checkout(&checkout).map_err(|e| {
-            EngineError::Failed(format!(
-                "the checkout {} cannot be made: {e}",
-                checkout.display()
-            ))
-        })?;
         let home = call.home();
         let limits = ready.grant.limits();
         let bounds = Bounds {
@@ -139,7 +142,7 @@ impl EngineHost {
             definition: call
                 .definition_folder
                 .unwrap_or_else(|| self.folders.empty.clone()),
-            work: checkout.clone(),
+            work: checkout.path().to_owned(),
             work_perms: match ready.grant.capabilities().checkout().mode {
                 FsMode::ReadOnly => FsPerms::ReadOnly,
                 FsMode::ReadWrite => FsPerms::ReadWrite,
@@ -150,7 +153,7 @@ impl EngineHost {
                 &version.id,
                 &home,
             ),
-            toolbox: Toolbox::new(Arc::clone(&self.tools), checkout, until),
+            toolbox: Toolbox::new(Arc::clone(&self.tools), checkout.path().to_owned(), until),
             egress: Egress::new(
                 version.id.clone(),
                 Arc::clone(&ready.grant),
@@ -175,37 +178,5 @@ impl EngineHost {
                 Err(EngineError::Trapped("it answered another question".into()))
             }
         }
-    }
-}
-
-fn make_checkout(path: &Path) -> std::io::Result<()> {
-    let mut tries = 1;
-    loop {
-        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-            // A sibling's removal took the folder above away.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && tries < MAKE_TRIES => tries += 1,
-            made => return made,
-        }
-    }
-}
-
-async fn remove_checkout(root: &Path, checkout: PathBuf) {
-    let root = root.to_owned();
-    let removed = tokio::task::spawn_blocking(move || {
-        std::fs::remove_dir_all(&checkout)?;
-        // And the folders above, as far as they are empty.
-        for folder in checkout
-            .ancestors()
-            .skip(1)
-            .take_while(|folder| *folder != root)
-        {
-            if std::fs::remove_dir(folder).is_err() {
-                break;
-            }
-        }
-        Ok::<(), std::io::Error>(())
-    });
-    if let Ok(Err(error)) = removed.await {
-        tracing::warn!(%error, "the checkout of a destroyed resource cannot be removed");
     }
 }

@@ -1,9 +1,12 @@
 //! The engine host: the registry of engines, and everything that calls need.
 
 mod calls;
+mod checkouts;
 mod load;
 mod prepare;
 mod start;
+
+pub(crate) use checkouts::Checkout;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +25,7 @@ use crate::info::EngineInfo;
 use crate::registry::{Persistence, Registry};
 use crate::runtime::Runtime;
 use crate::tools::Tools;
+use checkouts::Checkouts;
 
 /// How often [`EngineHost::settled`] looks.
 const LOOK: Duration = Duration::from_millis(5);
@@ -36,6 +40,7 @@ pub struct EngineHost {
     registry: Registry,
     persistence: Persistence,
     folders: Folders,
+    checkouts: Arc<Checkouts>,
     tools: Arc<Tools>,
     kv: Arc<dyn Store>,
     grants: BTreeMap<EngineId, Capabilities>,
@@ -52,7 +57,6 @@ pub struct EngineHost {
 }
 
 struct Folders {
-    checkouts: PathBuf,
     /// Empty, and read-only to guests.
     empty: PathBuf,
     /// Short-lived ones, emptied at start.

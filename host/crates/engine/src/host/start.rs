@@ -8,6 +8,7 @@ use std::{fs, io};
 use nestor_core::grant::{Capabilities, Manifest};
 use nestor_core::ids::{Digest, EngineId};
 
+use super::checkouts::Checkouts;
 use super::{EngineHost, Folders};
 use crate::cache::Cache;
 use crate::error::EngineHostError;
@@ -70,13 +71,13 @@ fn assemble(options: Options) -> Result<Arc<EngineHost>, EngineHostError> {
     let data_dir =
         std::path::absolute(&options.data_dir).map_err(|e| data(&options.data_dir, e))?;
     let folders = Folders {
-        checkouts: data_dir.join("checkouts"),
         empty: data_dir.join("empty"),
         scratch: data_dir.join("tmp"),
     };
     // What a crash left there is nobody's any more.
     let _ = fs::remove_dir_all(&folders.scratch);
-    for folder in [&folders.checkouts, &folders.empty, &folders.scratch] {
+    let checkouts = data_dir.join("checkouts");
+    for folder in [&checkouts, &folders.empty, &folders.scratch] {
         fs::create_dir_all(folder).map_err(|e| data(folder, e))?;
     }
     let runtime = Runtime::new(options.max_calls)?;
@@ -159,6 +160,7 @@ fn assemble(options: Options) -> Result<Arc<EngineHost>, EngineHostError> {
         registry,
         persistence,
         folders,
+        checkouts: Checkouts::new(checkouts),
         tools,
         kv: options.kv,
         grants: options.grants,

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use nestor_core::engine::{CallContext, EngineError, Outcome, Purpose, ResourceRequest, Settled};
 use nestor_core::ids::{Digest, EngineId};
 use nestor_core::ports::{
-    Batch, Bytes, CallObserver, CommitError, EngineCall, Engines, Function, LogLevel, Reply, Store,
-    StoreError, Write,
+    Batch, Bytes, CallObserver, CommitError, EngineCall, Engines, Function, LogLevel, Reply,
+    Standing, Store, StoreError, Write,
 };
 use nestor_engine::{EngineHost, Loaded, Options};
 use serde_json::{Value, json};
@@ -125,6 +125,7 @@ pub fn engine_call(engine: &str, function: Function, config: Value) -> EngineCal
         },
         definition_folder: None,
         home: None,
+        standing: Standing::Work,
         observer: Arc::new(Heard::default()),
     }
 }

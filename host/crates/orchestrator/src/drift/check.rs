@@ -12,7 +12,7 @@ use nestor_core::engine::{
 };
 use nestor_core::environment::DriftAction;
 use nestor_core::ids::{EngineId, Timestamp};
-use nestor_core::ports::{Batch, EngineCall, EngineStatus, Function, NoObserver, Reply};
+use nestor_core::ports::{Batch, EngineCall, EngineStatus, Function, NoObserver, Reply, Standing};
 use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::DeliveryMode;
 
@@ -216,6 +216,7 @@ impl Driver {
             },
             definition_folder: resource.definition_folder.clone(),
             home: resource.home.clone(),
+            standing: Standing::Look,
             observer: Arc::new(NoObserver),
         }
     }

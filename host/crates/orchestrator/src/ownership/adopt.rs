@@ -276,16 +276,16 @@ impl Wanting<'_> {
                 planned.name
             ));
         }
-        // What is under way there may change the rest.
-        if former.unsettled().is_some() {
-            return None;
-        }
         let theirs = former.resources.iter().find(|r| r.name == owner.resource)?;
         if theirs.engine != planned.engine {
             return Some(format!(
                 "where engine {} has its state, which engine {} cannot read; use that engine",
                 theirs.engine, planned.engine
             ));
+        }
+        // What is under way there may change the rest.
+        if former.unsettled().is_some() {
+            return None;
         }
         if let Some(versions) = versions(&theirs.catalog_ref, &planned.catalog_ref) {
             return Some(versions);

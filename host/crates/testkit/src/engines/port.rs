@@ -293,6 +293,7 @@ impl<'a> Running<'a> {
             operation_id: context.operation_id.clone(),
             attempt: context.attempt,
             purpose: context.purpose,
+            standing: now.call.standing,
             config: now.call.request.config.clone(),
             prior_state: now.call.request.prior.as_ref().map(|p| p.state.clone()),
             answer: None,

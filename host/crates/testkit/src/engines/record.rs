@@ -2,7 +2,7 @@
 
 use nestor_core::engine::Purpose;
 use nestor_core::ids::{DeploymentId, EngineId, ResourceName};
-use nestor_core::ports::Function;
+use nestor_core::ports::{Function, Standing};
 use serde_json::Value;
 
 /// One call, recorded when it began.
@@ -24,6 +24,8 @@ pub struct Call {
     pub attempt: u32,
     /// To which end.
     pub purpose: Purpose,
+    /// How it stood to others.
+    pub standing: Standing,
     /// With which config.
     pub config: Value,
     /// With which state of what is there already; none when nothing was known.
