@@ -452,6 +452,10 @@ impl RunLoop {
             driver.status.progress = 100;
         }
         let reason = status::reason(self.record.kind, &self.run);
+        let reason = match (reason, self.not_as_before()) {
+            (Some(reason), Some(more)) => Some(format!("{reason}; {more}")),
+            (reason, more) => reason.or(more),
+        };
         if changed {
             let message = reason.clone().unwrap_or_default();
             let mut event = driver.event("status", self.revision.revision, None, message);

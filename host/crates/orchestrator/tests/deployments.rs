@@ -112,6 +112,37 @@ async fn a_failed_update_goes_back_to_the_revision_before() {
 }
 
 #[tokio::test]
+async fn what_is_put_back_as_another_thing_is_told_and_passed_on_next_time() {
+    let world = World::new();
+    let at = |address: &str| Behaviour::ready([("endpoint", json!(address)), ("port", json!(1))]);
+    world.engines.script("database", at("first"));
+    let host = world.host().await;
+    deploy(&host, &two()).await;
+    let mut second = two();
+    second["resources"][0]["config"]["size"] = json!("large");
+    world.engines.script("database", at("second"));
+    let refuses = Behaviour::default().fail(failed("no"));
+    world.engines.script("app", refuses);
+    deploy(&host, &second).await;
+    world.engines.script("app", Behaviour::default());
+    host.retry("web", RequestMeta::default())
+        .await
+        .expect("retries");
+    let view = settle(&host, "web").await;
+    assert_status(&view, DeploymentStatus::RolledBack);
+    assert_eq!(
+        view.reason.as_deref(),
+        Some(
+            "app: no; database was put back with another endpoint, and app has the one before; post the revision again that is to stand, and it is passed on"
+        )
+    );
+    let view = deploy(&host, &two()).await;
+    assert_status(&view, DeploymentStatus::Ready);
+    let app = world.engines.existing("web", "app").expect("there");
+    assert_eq!(app.config["url"], "second");
+}
+
+#[tokio::test]
 async fn halt_keeps_what_is_done_and_retry_goes_on_from_there() {
     let world = World::new();
     world.engines.script("database", database());
