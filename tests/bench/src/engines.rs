@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use nestor_core::engine::{CallContext, Purpose, ResourceRequest};
 use nestor_core::grant::Manifest;
 use nestor_core::ids::EngineId;
-use nestor_core::ports::{EngineCall, Function, NoObserver};
+use nestor_core::ports::{EngineCall, Function, NoObserver, Standing};
 use nestor_engine::{EngineHost, Options};
 use nestor_store::MemoryStore;
 use serde_json::{Value, json};
