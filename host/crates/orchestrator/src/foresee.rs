@@ -76,6 +76,19 @@ pub(crate) enum Unforeseen {
     Stale,
 }
 
+/// Why one resource has no plan.
+pub(crate) enum Unasked {
+    /// The worker that asks must not act for the deployment any more.
+    Stale,
+    Engine(EngineError),
+}
+
+impl From<EngineError> for Unasked {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
 /// What is asked of the engines.
 pub(crate) struct Question<'a> {
     pub(crate) context: &'a Context,
@@ -125,9 +138,6 @@ impl Question<'_> {
                 }
                 Err(why) => return Err(why),
             };
-            if !self.may_ask() {
-                return Err(Unforeseen::Stale);
-            }
             match self.one(planned, &config.resolved, current).await {
                 Ok(proposed) => {
                     let target =
@@ -156,7 +166,8 @@ impl Question<'_> {
                     ))));
                     resources.push(view);
                 }
-                Err(
+                Err(Unasked::Stale) => return Err(Unforeseen::Stale),
+                Err(Unasked::Engine(
                     EngineError::Unavailable {
                         message,
                         retry_after: Some(wait),
@@ -165,20 +176,20 @@ impl Question<'_> {
                         message,
                         retry_after: Some(wait),
                     },
-                ) => {
+                )) => {
                     let retry_after = wait.as_secs().max(1);
                     return Err(Unforeseen::NotNow {
                         message,
                         retry_after,
                     });
                 }
-                Err(EngineError::Transient { message, .. }) => {
+                Err(Unasked::Engine(EngineError::Transient { message, .. })) => {
                     return Err(Unforeseen::NotNow {
                         message,
                         retry_after: 1,
                     });
                 }
-                Err(error) => {
+                Err(Unasked::Engine(error)) => {
                     violations.extend(refusals(spec, planned, &error));
                     outputs.unknown(planned, current);
                 }
@@ -218,7 +229,7 @@ impl Question<'_> {
     }
 
     /// A worker whose leases ran out must begin nothing: others may have.
-    pub(crate) fn may_ask(&self) -> bool {
+    fn may_ask(&self) -> bool {
         let context = self.context;
         self.worker
             .is_none_or(|number| context.worker.alive_as(number, context.now()))
@@ -280,7 +291,7 @@ impl Question<'_> {
         planned: &PlannedResource,
         resolved: &Resolved,
         current: Option<&ResourceRecord>,
-    ) -> Result<ProposedChanges, EngineError> {
+    ) -> Result<ProposedChanges, Unasked> {
         let Compared {
             spec,
             revision,
@@ -336,14 +347,18 @@ impl Question<'_> {
             },
             observer: Arc::new(NoObserver),
         };
+        // Waiting may have taken longer than the lease holds.
+        if !self.may_ask() {
+            return Err(Unasked::Stale);
+        }
         match self.context.engines.call(call).await {
             Ok(Reply::Proposed(proposed)) => {
                 check_answer(planned, proposed.action, &proposed.outputs)?;
                 Ok(proposed)
             }
-            Ok(_) => Err(EngineError::Trapped(
+            Ok(_) => Err(Unasked::Engine(EngineError::Trapped(
                 "plan was answered with something else".into(),
-            )),
+            ))),
             // Without a dry run it is still known whether the resource is there.
             Err(EngineError::Unsupported(_)) => Ok(ProposedChanges {
                 action: if current.is_some() {
@@ -355,7 +370,7 @@ impl Question<'_> {
                 outputs: Vec::new(),
                 summary: "the engine has no dry run".into(),
             }),
-            Err(error) => Err(error),
+            Err(error) => Err(Unasked::Engine(error)),
         }
     }
 

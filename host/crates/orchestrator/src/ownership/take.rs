@@ -17,7 +17,7 @@ use super::adopt::{Adoption, Former, Looked, Wanting, look};
 use super::handed::HandoverRecord;
 use super::{HoldRecord, OwnerRecord};
 use crate::driver::{Driver, Guarded, Stop};
-use crate::foresee::Question;
+use crate::foresee::{Question, Unasked};
 use crate::gate::Intent;
 use crate::keep;
 use crate::lookup::outputs_unknown;
@@ -157,9 +157,6 @@ impl Driver {
         };
         let give_up = self.context.now().plus_millis(ASK_MS);
         loop {
-            if !question.may_ask() {
-                return Err(Stop::Fenced);
-            }
             let asked = tokio::select! {
                 asked = question.one(planned, &resolved, Some(&current)) => asked,
                 () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
@@ -172,14 +169,15 @@ impl Driver {
                     ))));
                 }
                 Ok(_) => return Ok(Ok(())),
-                Err(EngineError::Transient { retry_after, .. }) => {
+                Err(Unasked::Stale) => return Err(Stop::Fenced),
+                Err(Unasked::Engine(EngineError::Transient { retry_after, .. })) => {
                     retry_after.unwrap_or(std::time::Duration::from_secs(1))
                 }
-                Err(EngineError::Unavailable {
+                Err(Unasked::Engine(EngineError::Unavailable {
                     retry_after: Some(wait),
                     ..
-                }) => wait,
-                Err(error) => return Ok(Err(cannot(error.to_string()))),
+                })) => wait,
+                Err(Unasked::Engine(error)) => return Ok(Err(cannot(error.to_string()))),
             };
             let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
             let at = self.context.now().plus_millis(millis);
