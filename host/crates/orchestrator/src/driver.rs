@@ -10,7 +10,9 @@ use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
 use crate::context::Context;
 use crate::drift;
 use crate::expiry;
+use crate::foresee;
 use crate::gate::{GateEnd, Intent, Passage, next_request};
+use crate::neighbours;
 use crate::ownership::{Homes, Next, Untaken};
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, StatusRecord,
@@ -258,8 +260,11 @@ impl Driver {
         else {
             return self.finish_request(request, Vec::new()).await;
         };
+        if let Some(reason) = neighbours::misfit(&self.context, &revision).await? {
+            return self.refuse_run(request, number, reason).await;
+        }
         let intent = Intent::apply(Arc::new(revision), self.resources().await?);
-        let intent = match self.own(request, &intent).await? {
+        let mut intent = match self.own(request, &intent).await? {
             Next::Begin(adoptions) => intent.taking(adoptions),
             Next::Over => return Ok(None),
             Next::Refused(reason) => return self.refuse_run(request, number, reason).await,
@@ -286,7 +291,7 @@ impl Driver {
         if let Err(reason) = verdict {
             return self.refuse_run(request, number, reason).await;
         }
-        match self.passage(&intent).await? {
+        match self.passage(&mut intent).await? {
             Passage::Free => match self.take_all(&intent).await? {
                 Ok(()) => self.start_run(request, intent, Batch::new()).await,
                 // The request is still there.
@@ -310,8 +315,8 @@ impl Driver {
         else {
             return self.finish_request(request, Vec::new()).await;
         };
-        let intent = Intent::destroy(Arc::new(revision), self.resources().await?);
-        match self.passage(&intent).await? {
+        let mut intent = Intent::destroy(Arc::new(revision), self.resources().await?);
+        match self.passage(&mut intent).await? {
             Passage::Waits(foreseen) => {
                 self.wait_for_approval(request, &intent, *foreseen, None)
                     .await
@@ -337,6 +342,7 @@ impl Driver {
             kind,
             revision,
             resources,
+            basis,
             ..
         } = intent;
         let number = self
@@ -350,6 +356,7 @@ impl Driver {
             revision: revision.revision,
             kind,
             plan,
+            engines: foresee::engines(&basis),
         });
         batch.put(key::run(&self.id, number), encode(record.as_ref()));
         batch.put(key::run_counter(&self.id), encode(&number));

@@ -478,12 +478,23 @@ pub(crate) fn moved(before: &Basis, now: &Basis) -> Vec<String> {
         .collect()
 }
 
+const ENGINE: &str = "engine ";
+
+/// The engines that a plan was made with.
+pub(crate) fn engines(basis: &Basis) -> BTreeMap<EngineId, Digest> {
+    let of = |(what, which): (&String, &String)| {
+        let name = what.strip_prefix(ENGINE)?;
+        Some((name.parse().ok()?, which.parse().ok()?))
+    };
+    basis.iter().filter_map(of).collect()
+}
+
 fn engine_basis(context: &Context, engine: &EngineId, basis: &mut Basis) {
     let which = match context.engines.head(engine) {
         Ok(head) => head.digest.to_string(),
         Err(_) => "none".to_owned(),
     };
-    basis.insert(format!("engine {engine}"), which);
+    basis.insert(format!("{ENGINE}{engine}"), which);
 }
 
 /// Which operation changed it last says all of a resource: its config, outputs

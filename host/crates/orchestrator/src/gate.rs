@@ -16,7 +16,8 @@ use nestor_core::ports::Batch;
 use nestor_core::spec::DeploymentSpec;
 
 use crate::driver::{Driver, Stop, deployed};
-use crate::foresee::{Foreseen, Question, Unforeseen, destruction, moved};
+use crate::foresee::{Basis, Foreseen, Question, Unforeseen, destruction, moved};
+use crate::neighbours;
 use crate::ownership::{Adoption, Untaken};
 use crate::records::{
     DecisionRecord, GateRecord, Request, ResourceRecord, RevisionRecord, RunKind, StatusRecord,
@@ -43,6 +44,8 @@ pub(crate) struct Intent {
     pub(crate) part: Option<BTreeSet<ResourceName>>,
     /// Resources among these that are somebody else's still.
     pub(crate) taking: Vec<Adoption>,
+    /// What its plan was made from, where that plan was named or approved.
+    pub(crate) basis: Basis,
 }
 
 impl Intent {
@@ -54,6 +57,7 @@ impl Intent {
             resources,
             part,
             taking: Vec::new(),
+            basis: Basis::new(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Intent {
             resources,
             part: None,
             taking: Vec::new(),
+            basis: Basis::new(),
         }
     }
 
@@ -143,7 +148,7 @@ pub(crate) fn next_request(status: &StatusRecord, inbox: &[Request]) -> Option<R
 
 impl Driver {
     /// Makes the plan, if anything hangs on it.
-    pub(crate) async fn passage(&self, intent: &Intent) -> Result<Passage, Stop> {
+    pub(crate) async fn passage(&self, intent: &mut Intent) -> Result<Passage, Stop> {
         let required = self.approval(&intent.revision.spec) == Approval::Required;
         let pinned = match intent.kind {
             RunKind::Apply => intent.revision.pinned,
@@ -162,6 +167,7 @@ impl Driver {
         if required && foreseen.changes() {
             return Ok(Passage::Waits(Box::new(foreseen)));
         }
+        intent.basis = foreseen.basis;
         Ok(Passage::Free)
     }
 
@@ -304,8 +310,13 @@ impl Driver {
         else {
             return self.finish_request(request, Vec::new()).await;
         };
+        if gate.kind == RunKind::Apply
+            && let Some(reason) = neighbours::misfit(&self.context, &revision).await?
+        {
+            return self.refuse_run(request, gate.revision, reason).await;
+        }
         let (revision, resources) = (Arc::new(revision), self.resources().await?);
-        let intent = match gate.kind {
+        let mut intent = match gate.kind {
             RunKind::Apply => match self
                 .still_taking(Intent::apply(revision, resources))
                 .await?
@@ -340,6 +351,7 @@ impl Driver {
                 return self.still_waits(request, &gate, reason).await;
             }
         }
+        intent.basis = foreseen.basis;
         let by = decision.by.clone();
         let mut batch = Batch::new();
         let message = match &decision.comment {

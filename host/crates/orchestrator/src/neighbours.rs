@@ -1,16 +1,16 @@
 //! What is ready in an environment, by definition: an index beside the
 //! resources' own documents, written in the same batches as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use nestor_core::ids::{DeploymentId, EnvironmentName, ResourceName};
+use nestor_core::ids::{DeploymentId, EngineId, EnvironmentName, ResourceName};
 use nestor_core::planner::Definitions;
 use nestor_core::ports::{Batch, StoreError};
-use nestor_core::relation::Neighbour;
+use nestor_core::relation::{self, Neighbour, Relations};
 use nestor_core::spec::{CatalogRef, DeploymentSpec, VersionSelector};
 
 use crate::context::Context;
-use crate::records::{ResourceRecord, decode, encode, key};
+use crate::records::{ResourceRecord, RevisionRecord, decode, encode, key};
 
 /// Resources of one definition in one environment that are looked at. With
 /// more there is most likely one that does, and none that is missed for long.
@@ -50,18 +50,54 @@ pub(crate) fn note(
 }
 
 fn neighbour(deployment: &DeploymentId, record: &ResourceRecord) -> Option<Neighbour> {
-    let reference: CatalogRef = record.catalog_ref.parse().ok()?;
+    of(
+        deployment,
+        &record.name,
+        &record.catalog_ref,
+        &record.engine,
+        &record.relations,
+    )
+}
+
+fn of(
+    deployment: &DeploymentId,
+    resource: &ResourceName,
+    catalog_ref: &str,
+    engine: &EngineId,
+    relations: &Relations,
+) -> Option<Neighbour> {
+    let reference: CatalogRef = catalog_ref.parse().ok()?;
     let VersionSelector::Exact(version) = reference.version else {
         return None;
     };
     Some(Neighbour {
         deployment: deployment.clone(),
-        resource: record.name.clone(),
+        resource: resource.clone(),
         definition: reference.name,
         version,
-        engine: record.engine.clone(),
-        relations: record.relations.beyond(),
+        engine: engine.clone(),
+        relations: relations.beyond(),
     })
+}
+
+/// Why a revision that was accepted some time ago does not go with what is
+/// ready around it now; none: it does.
+pub(crate) async fn misfit(
+    context: &Context,
+    revision: &RevisionRecord,
+) -> Result<Option<String>, StoreError> {
+    let (id, spec) = (&revision.spec.id, &revision.spec);
+    let ours = revision.plan.resources.iter();
+    let ours: Vec<Neighbour> = ours
+        .filter_map(|r| of(id, &r.name, &r.catalog_ref, &r.engine, &r.relations))
+        .collect();
+    let beyond = ours.iter().flat_map(|n| {
+        let relations = n.relations.requires.iter().chain(&n.relations.conflicts);
+        relations.map(|relation| key::uses(&relation.definition))
+    });
+    let towards = ours.iter().map(|n| key::related(&n.definition));
+    let around = around(context, spec, beyond.chain(towards).collect()).await?;
+    Ok(relation::misfit(&ours, &around))
 }
 
 /// Looks up what the definitions of a deployment have to go with.
@@ -70,15 +106,25 @@ pub(crate) async fn meet(
     spec: &DeploymentSpec,
     definitions: &mut Definitions,
 ) -> Result<(), StoreError> {
-    let mut prefixes: Vec<String> = definitions
-        .beyond()
-        .iter()
-        .map(key::uses)
-        .chain(definitions.found().map(|d| key::related(&d.name)))
-        .map(|of| format!("{of}{}/", spec.environment))
-        .collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
+    let beyond = definitions.beyond();
+    let of = beyond.iter().map(key::uses);
+    let of = of.chain(definitions.found().map(|d| key::related(&d.name)));
+    for neighbour in around(context, spec, of.collect()).await? {
+        definitions.meet(neighbour);
+    }
+    Ok(())
+}
+
+/// What other deployments have under these prefixes of the index, in the
+/// environment of this one.
+async fn around(
+    context: &Context,
+    spec: &DeploymentSpec,
+    of: BTreeSet<String>,
+) -> Result<Vec<Neighbour>, StoreError> {
+    let prefixes = of
+        .into_iter()
+        .map(|of| format!("{of}{}/", spec.environment));
     let mut met: BTreeMap<(DeploymentId, ResourceName), Neighbour> = BTreeMap::new();
     for prefix in prefixes {
         for neighbour in under(context, &prefix).await?.0 {
@@ -88,10 +134,7 @@ pub(crate) async fn meet(
             }
         }
     }
-    for neighbour in met.into_values() {
-        definitions.meet(neighbour);
-    }
-    Ok(())
+    Ok(met.into_values().collect())
 }
 
 /// Those under a prefix of the index, and whether there are more.

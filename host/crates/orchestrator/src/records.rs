@@ -273,6 +273,10 @@ pub(crate) struct RunRecord {
     pub(crate) revision: u64,
     pub(crate) kind: RunKind,
     pub(crate) plan: RunPlan,
+    /// The components that a named or approved plan was made with: nothing is
+    /// applied with another one.
+    #[serde(default)]
+    pub(crate) engines: BTreeMap<EngineId, Digest>,
 }
 
 /// One commit of a run's journal.

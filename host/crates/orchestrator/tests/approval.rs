@@ -14,6 +14,7 @@ use nestor_core::ports::Function;
 use nestor_orchestrator::Orchestrator;
 use nestor_orchestrator::service::{Approving, Rejection, RequestMeta};
 use nestor_orchestrator::view::{DeploymentStatus as Is, DeploymentView, Phase, ResourceStatus};
+use nestor_testkit::catalog::simple;
 use nestor_testkit::engines::{Behaviour, Hang};
 
 fn database() -> Behaviour {
@@ -324,6 +325,67 @@ async fn an_approved_plan_is_refused_when_the_world_moved() {
     // The old approval does not count for the new plan; a new one does.
     approve(&host, &moved).await;
     assert_eq!(settle(&host, "web").await.status, Is::Ready);
+}
+
+#[tokio::test]
+async fn what_became_ready_meanwhile_and_does_not_go_with_it_refuses_an_approved_plan() {
+    let world = strict();
+    let mut alone = simple("alone:1.0.0", "fake", &[]);
+    alone.relations = serde_json::from_value(json!({
+        "conflicts": [{ "definition": "app", "scope": "environment" }],
+    }))
+    .expect("relations");
+    world.catalog.add(alone);
+    let host = world.host().await;
+    post(&host, &web(&[("alone", "alone:1.0.0", json!({}))])).await;
+    let first = waits(&host, 1).await;
+    let mut other = web(&[("app", "app:1.0.0", json!({}))]);
+    other["id"] = json!("other");
+    post(&host, &other).await;
+    common::until("the other waits", async || {
+        let view = host.get("other").await.expect("there");
+        view.status == Is::AwaitingApproval
+    })
+    .await;
+    host.approve("other", Approving::default(), by("ada"))
+        .await
+        .expect("approved");
+    assert_eq!(settle(&host, "other").await.status, Is::Ready);
+    approve(&host, &first).await;
+    let view = until(&host, "refused", |view| view.status == Is::Failed).await;
+    assert_eq!(
+        view.reason.as_deref(),
+        Some(
+            "alone:1.0.0 of resource alone does not go with app:1.0.0 (resource app of deployment other), which has become ready in the same environment; take that away first, or use another version"
+        )
+    );
+    assert_eq!(world.engines.calls_of(Function::Apply, "alone"), []);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_swapped_in_the_middle_applies_nothing_of_an_approved_plan() {
+    let world = strict();
+    let hangs = database().hang(Hang::BeforeEffect);
+    world.engines.script("database", hangs);
+    let host = world.host().await;
+    post(&host, &two()).await;
+    approve(&host, &waits(&host, 1).await).await;
+    world
+        .engines
+        .wait_for_call(Function::Apply, "database")
+        .await;
+    world.engines.swap("fake", b"another component");
+    world.engines.release("database");
+    let view = settle(&host, "web").await;
+    assert_eq!(view.status, Is::RolledBack, "{view:#?}");
+    assert_eq!(
+        view.reason.as_deref(),
+        Some(
+            "app: engine fake is another component than the one that the plan was made with; post the revision again for a new plan"
+        )
+    );
+    assert_eq!(world.engines.calls_of(Function::Apply, "app"), []);
+    assert_eq!(world.engines.world("web"), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use super::{BUSY_AGAIN_MS, end, next, policy};
 use crate::alarms::Kind;
 use crate::context::Context;
 use crate::driver::{Driver, Guarded, Stop};
+use crate::foresee::Basis;
 use crate::gate::Intent;
 use crate::mask;
 use crate::ownership::handed_over;
@@ -391,6 +392,7 @@ impl Driver {
             resources,
             part,
             taking: Vec::new(),
+            basis: Basis::new(),
         };
         self.start_run(request, intent, Batch::new()).await
     }

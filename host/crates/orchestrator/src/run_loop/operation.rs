@@ -6,6 +6,7 @@ use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Call, Direction, Event, Failure, StepKind, StepState};
 use nestor_core::ids::ResourceName;
 use nestor_core::planner::{ExecutionPlan, PlannedResource, Resolved, resolve_config};
+use nestor_core::ports::EngineHead;
 use nestor_core::schema::ConfigSchema;
 
 use super::{RunLoop, Turn};
@@ -79,6 +80,15 @@ impl RunLoop {
                 };
             }
         };
+        if forward && let Some(reason) = self.other_component(&head) {
+            return Event::CallFailed {
+                step,
+                failure: Failure::Permanent,
+                reason,
+                at: now,
+                jitter,
+            };
+        }
         if forward && !self.before.contains_key(&name) {
             let before = current.cloned();
             turn.batch.put(
@@ -117,6 +127,18 @@ impl RunLoop {
         self.resources.insert(name, record);
         self.decided.insert(step, target);
         Event::Started { step, at: now }
+    }
+
+    /// What was approved is applied with the engines that it was planned with,
+    /// or not at all.
+    fn other_component(&self, head: &EngineHead) -> Option<String> {
+        let planned = self.record.engines.get(&head.id)?;
+        (*planned != head.digest).then(|| {
+            format!(
+                "engine {} is another component than the one that the plan was made with; post the revision again for a new plan",
+                head.id
+            )
+        })
     }
 
     /// Makes the real things this deployment's that steps are about to begin
