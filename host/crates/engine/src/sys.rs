@@ -1,5 +1,6 @@
-//! What has to be said to the kernel between fork and exec. The crate's only
-//! unsafe code besides loading what the cache has verified.
+//! Calls of the C library that have no safe wrapper, most of them between fork
+//! and exec. The crate's only unsafe code besides loading what the cache has
+//! verified.
 #![expect(
     unsafe_code,
     reason = "calls of the C library that have no safe wrapper"
@@ -28,15 +29,10 @@ pub(crate) fn set_up(command: &mut Command, setup: ChildSetup) {
     command.process_group(0);
     let parent = std::process::id();
     let prepare = move || {
+        die_with(parent)?;
         // SAFETY: only system calls with plain values, all of them
         // async-signal-safe; no memory is allocated.
         unsafe {
-            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
-            // The parent may have died before that took hold.
-            if u32::try_from(libc::getppid()).ok() != Some(parent) {
-                return Err(std::io::ErrorKind::BrokenPipe.into());
-            }
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
             check(libc::fchdir(setup.directory.as_raw_fd()))?;
             libc::umask(0o077);
             // Being ignored is inherited, as under nohup or in the background
@@ -60,6 +56,20 @@ pub(crate) fn set_up(command: &mut Command, setup: ChildSetup) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// The child dies with the thread that starts it, and cannot gain privileges.
+fn die_with(parent: u32) -> std::io::Result<()> {
+    // SAFETY: only system calls with plain values, all of them
+    // async-signal-safe; no memory is allocated.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+        // The parent may have died before that took hold.
+        if u32::try_from(libc::getppid()).ok() != Some(parent) {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    }
+}
+
 /// Bounds of a child that only computes.
 pub(crate) struct ProcessLimits {
     pub(crate) cpu_seconds: u64,
@@ -72,12 +82,11 @@ pub(crate) struct ProcessLimits {
 /// Makes the command start with these limits, and die with the thread that
 /// starts it.
 pub(crate) fn limit(command: &mut Command, limits: ProcessLimits) {
+    let parent = std::process::id();
     let prepare = move || {
-        // SAFETY: only system calls with plain values, all of them
-        // async-signal-safe; no memory is allocated.
+        die_with(parent)?;
+        // SAFETY: a system call with a plain value.
         unsafe {
-            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
             // Its answer may be -1 and all well; a higher priority is no harm.
             libc::nice(limits.nice);
         }

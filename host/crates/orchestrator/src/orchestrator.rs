@@ -179,27 +179,17 @@ impl Orchestrator {
                 let record: DeploymentRecord =
                     crate::records::decode(&at, &bytes).map_err(internal)?;
                 after = Some(at);
+                if !filter.may_list(&record) {
+                    continue;
+                }
                 let status = self
                     .context
                     .read::<StatusRecord>(&key::status(&record.id))
                     .await
                     .map_err(internal)?;
                 let Some(status) = status else { continue };
-                let summary = present::summary(&record, &status);
-                let wanted = filter
-                    .composer
-                    .as_ref()
-                    .is_none_or(|c| c == &summary.composer)
-                    && filter
-                        .environment
-                        .as_ref()
-                        .is_none_or(|e| e == &summary.environment)
-                    && filter
-                        .status
-                        .as_ref()
-                        .is_none_or(|s| serde_json::json!(summary.status) == s.as_str());
-                if wanted {
-                    items.push(summary);
+                if filter.status.is_none_or(|wanted| wanted == status.status) {
+                    items.push(present::summary(&record, &status));
                 }
                 if items.len() > limit {
                     items.pop();
@@ -465,10 +455,7 @@ fn not_found(id: &DeploymentId) -> Rejection {
 }
 
 pub(crate) fn conflict(id: &DeploymentId, status: &StatusRecord, problem: &str) -> Rejection {
-    let word = serde_json::to_value(status.status)
-        .ok()
-        .and_then(|v| v.as_str().map(str::to_owned))
-        .unwrap_or_default();
+    let word = status.status.as_str();
     Rejection::Conflict(format!("deployment {id} is {word}; {problem}"))
 }
 

@@ -90,10 +90,6 @@ impl Orchestrator {
             .map_err(internal)?
             .into_iter()
             .collect();
-        let word = || {
-            let word = serde_json::to_value(status.status).ok();
-            word.and_then(|v| v.as_str().map(str::to_owned))
-        };
         let whole = all.into_iter().rev().map(|(_, r)| {
             let became = not_whole
                 .remove(&key::outcome(&id, r.revision))
@@ -101,7 +97,7 @@ impl Orchestrator {
                 .filter(|_| !(status.active && r.revision == status.revision))
                 .or_else(|| match r.revision.cmp(&status.revision) {
                     Ordering::Less => None,
-                    Ordering::Equal => word(),
+                    Ordering::Equal => Some(status.status.as_str().into()),
                     Ordering::Greater => Some("queued".into()),
                 });
             PastRevision::of(r, became)

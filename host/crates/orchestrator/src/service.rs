@@ -1,11 +1,14 @@
 //! What the API and the command line can ask of the orchestrator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use nestor_core::ids::{Digest, ResourceName};
+use nestor_core::ids::{ComposerId, Digest, EnvironmentName, ResourceName};
 use nestor_core::violation::Violation;
+
+use crate::records::DeploymentRecord;
+use crate::view::DeploymentStatus;
 
 /// What came along with a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,11 +55,26 @@ pub struct Approving {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
     /// Of this composer.
-    pub composer: Option<String>,
+    pub composer: Option<ComposerId>,
     /// In this environment.
-    pub environment: Option<String>,
-    /// With this status (snake case).
-    pub status: Option<String>,
+    pub environment: Option<EnvironmentName>,
+    /// With this status.
+    pub status: Option<DeploymentStatus>,
+    /// With each of these labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ListFilter {
+    /// All but the status, which is in another document.
+    pub(crate) fn may_list(&self, record: &DeploymentRecord) -> bool {
+        let label = |(name, value)| record.labels.get(name) == Some(value);
+        self.composer.as_ref().is_none_or(|c| c == &record.composer)
+            && self
+                .environment
+                .as_ref()
+                .is_none_or(|e| e == &record.environment)
+            && self.labels.iter().all(label)
+    }
 }
 
 /// Why a request was not accepted. Carries only what the client may know; the

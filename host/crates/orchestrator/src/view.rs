@@ -44,6 +44,43 @@ pub enum DeploymentStatus {
     Stuck,
 }
 
+impl DeploymentStatus {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Pending,
+        Self::InProgress,
+        Self::AwaitingApproval,
+        Self::Ready,
+        Self::Failed,
+        Self::Cancelling,
+        Self::RollingBack,
+        Self::RolledBack,
+        Self::Cancelled,
+        Self::Deleting,
+        Self::Deleted,
+        Self::Stuck,
+    ];
+
+    /// As the API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Cancelling => "cancelling",
+            Self::RollingBack => "rolling_back",
+            Self::RolledBack => "rolled_back",
+            Self::Cancelled => "cancelled",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
 /// What a deployment is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -455,4 +492,16 @@ pub struct PlannedChangeView {
     /// Outputs afterwards: a value, `"(sensitive)"`, or `{"$unknown": "string"}`.
     #[schema(value_type = Object)]
     pub outputs: BTreeMap<String, Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_one_word() {
+        for status in DeploymentStatus::ALL {
+            assert_eq!(serde_json::json!(status), status.as_str());
+        }
+    }
 }

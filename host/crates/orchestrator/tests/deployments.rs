@@ -758,6 +758,7 @@ async fn lists_are_filtered_and_paged() {
         let mut body = web(&[("app", "app:1.0.0", json!({}))]);
         body["id"] = json!(format!("web-{i}"));
         body["composer"] = json!(if i % 2 == 0 { "team-even" } else { "team-odd" });
+        body["labels"] = json!({ "tier": "web", "n": format!("{}", i / 2) });
         post(&host, &body).await;
     }
     let page = host
@@ -774,7 +775,7 @@ async fn lists_are_filtered_and_paged() {
         .expect("a page");
     assert_eq!((page.items.len(), page.next), (3, None));
     let filter = ListFilter {
-        composer: Some("team-odd".into()),
+        composer: Some("team-odd".parse().expect("a name")),
         ..ListFilter::default()
     };
     assert_eq!(
@@ -785,6 +786,20 @@ async fn lists_are_filtered_and_paged() {
             .len(),
         2
     );
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    for (labels, listed) in [
+        (vec![label("tier", "web")], 5),
+        (vec![label("tier", "web"), label("n", "1")], 2),
+        (vec![label("tier", "web"), label("n", "9")], 0),
+        (vec![label("other", "web")], 0),
+    ] {
+        let filter = ListFilter {
+            labels: labels.into_iter().collect(),
+            ..ListFilter::default()
+        };
+        let page = host.list(filter, None, 10).await.expect("a page");
+        assert_eq!(page.items.len(), listed);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Deployments: take in, show, list, remove, plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Extension;
 use axum::Json;
@@ -118,6 +118,9 @@ pub(crate) async fn get(
     Ok(Json(api.service().get(id.as_str()).await?))
 }
 
+/// What the name of a composer or an environment looks like.
+const NAME: &str = "a name of lowercase letters, digits and hyphens";
+
 /// A page of deployments, in order of id.
 #[utoipa::path(
     get, path = "/api/v1/deployments", tag = "deployments",
@@ -125,6 +128,7 @@ pub(crate) async fn get(
         ("composer" = Option<String>, Query, description = "Only of this composer"),
         ("environment" = Option<String>, Query, description = "Only in this environment"),
         ("status" = Option<DeploymentStatus>, Query, description = "Only with this status"),
+        ("label" = Option<String>, Query, description = "Only with this label, `NAME=VALUE`; several with commas between"),
         ("limit" = Option<usize>, Query, description = "Items of a page, 1 to 500; 50 when absent"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
@@ -139,7 +143,14 @@ pub(crate) async fn list(
 ) -> Result<Json<DeploymentPage>, Problem> {
     let params = Params::of(
         &uri,
-        &["composer", "environment", "status", "limit", "cursor"],
+        &[
+            "composer",
+            "environment",
+            "status",
+            "label",
+            "limit",
+            "cursor",
+        ],
     )?;
     let expected = format!("a number from 1 to {MAX_PAGE}");
     let limit = params
@@ -163,44 +174,47 @@ pub(crate) async fn list(
         ));
     }
     let filter = ListFilter {
-        composer: params.get("composer").map(str::to_owned),
-        environment: params.get("environment").map(str::to_owned),
+        composer: params.parse("composer", NAME)?,
+        environment: params.parse("environment", NAME)?,
         status,
+        labels: params
+            .get("label")
+            .map(labels)
+            .transpose()?
+            .unwrap_or_default(),
     };
     Ok(Json(api.service().list(filter, cursor, limit).await?))
 }
 
 /// A status by its name.
-fn status(text: &str) -> Result<String, Problem> {
-    use serde::Deserialize as _;
-    use serde::de::IntoDeserializer as _;
-    let parsed: Result<_, serde::de::value::Error> =
-        DeploymentStatus::deserialize(text.into_deserializer());
-    match parsed {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => {
-            const ALL: [&str; 12] = [
-                "pending",
-                "in_progress",
-                "awaiting_approval",
-                "ready",
-                "failed",
-                "cancelling",
-                "rolling_back",
-                "rolled_back",
-                "cancelled",
-                "deleting",
-                "deleted",
-                "stuck",
-            ];
-            let shown = shortened(text, 40);
-            let hint = did_you_mean(text, ALL);
-            Err(Problem::parameter(
-                "status",
-                format!("status is {shown:?}{hint} (known: {})", ALL.join(", ")),
-            ))
-        }
-    }
+fn status(text: &str) -> Result<DeploymentStatus, Problem> {
+    let all = DeploymentStatus::ALL;
+    let named = all.into_iter().find(|status| status.as_str() == text);
+    named.ok_or_else(|| {
+        let all = all.map(DeploymentStatus::as_str);
+        let shown = shortened(text, 40);
+        let hint = did_you_mean(text, all);
+        Problem::parameter(
+            "status",
+            format!("status is {shown:?}{hint} (known: {})", all.join(", ")),
+        )
+    })
+}
+
+/// `name=value`, several with commas between.
+fn labels(text: &str) -> Result<BTreeMap<String, String>, Problem> {
+    let label = |pair: &str| {
+        let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty())?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    let all: Option<BTreeMap<_, _>> = text.split(',').map(label).collect();
+    all.ok_or_else(|| {
+        let shown = shortened(text, 40);
+        Problem::parameter(
+            "label",
+            format!("label is {shown:?}; it must be NAME=VALUE, several with commas between"),
+        )
+    })
 }
 
 /// In flight: cancels and unwinds. Settled: destroys in reverse order.

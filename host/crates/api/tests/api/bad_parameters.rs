@@ -98,7 +98,7 @@ async fn paths_and_parameters() {
         {
           "code": "invalid-parameter",
           "correlationId": "test",
-          "detail": "there is no parameter \"limt\"; did you mean \"limit\"? (known: composer, environment, status, limit, cursor)",
+          "detail": "there is no parameter \"limt\"; did you mean \"limit\"? (known: composer, environment, status, label, limit, cursor)",
           "docs": "/errors/invalid-parameter",
           "instance": "/api/v1/deployments",
           "parameter": "limt",
@@ -160,6 +160,44 @@ async fn paths_and_parameters() {
           "type": "urn:nestor:error:invalid-parameter"
         }
     "#]]).await;
+    check(
+        "GET /api/v1/deployments?composer=Team_A",
+        expect![[r#"
+            400
+            content-type: application/problem+json
+            {
+              "code": "invalid-parameter",
+              "correlationId": "test",
+              "detail": "composer is \"Team_A\"; it must be a name of lowercase letters, digits and hyphens",
+              "docs": "/errors/invalid-parameter",
+              "instance": "/api/v1/deployments",
+              "parameter": "composer",
+              "status": 400,
+              "title": "A parameter is not valid",
+              "type": "urn:nestor:error:invalid-parameter"
+            }
+        "#]],
+    )
+    .await;
+    check(
+        "GET /api/v1/deployments?label=web",
+        expect![[r#"
+        400
+        content-type: application/problem+json
+        {
+          "code": "invalid-parameter",
+          "correlationId": "test",
+          "detail": "label is \"web\"; it must be NAME=VALUE, several with commas between",
+          "docs": "/errors/invalid-parameter",
+          "instance": "/api/v1/deployments",
+          "parameter": "label",
+          "status": 400,
+          "title": "A parameter is not valid",
+          "type": "urn:nestor:error:invalid-parameter"
+        }
+    "#]],
+    )
+    .await;
     check(
         "GET /api/v1/deployments?composer=a&composer=b",
         expect![[r#"

@@ -61,13 +61,13 @@ async fn what_comes_along_is_passed_on() {
 async fn lists_with_filters() {
     let host = Host::new();
     let answer = host
-        .ask("GET /api/v1/deployments?composer=a&environment=b&status=in_progress&limit=3&cursor=x")
+        .ask("GET /api/v1/deployments?composer=a&environment=b&status=in_progress&label=tier=web,a=&limit=3&cursor=x")
         .await;
     assert_eq!(answer.json(), json!({"items": [], "next": "c"}));
     host.ask("GET /api/v1/deployments").await;
     expect![[r#"
-        list ListFilter { composer: Some("a"), environment: Some("b"), status: Some("in_progress") } Some("x") 3
-        list ListFilter { composer: None, environment: None, status: None } None 50"#]].assert_eq(&host.service.asked.lock().unwrap().join("\n"));
+        list ListFilter { composer: Some("a"), environment: Some("b"), status: Some(InProgress), labels: {"a": "", "tier": "web"} } Some("x") 3
+        list ListFilter { composer: None, environment: None, status: None, labels: {} } None 50"#]].assert_eq(&host.service.asked.lock().unwrap().join("\n"));
 }
 
 #[tokio::test]

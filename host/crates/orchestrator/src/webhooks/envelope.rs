@@ -18,10 +18,7 @@ pub(crate) fn event_type(event: &EventView) -> String {
         return format!("resource.{}", event.kind);
     }
     match (event.kind.as_str(), event.status) {
-        ("status", Some(status)) => {
-            let word = serde_json::to_value(status).unwrap_or_default();
-            format!("deployment.{}", word.as_str().unwrap_or("status"))
-        }
+        ("status", Some(status)) => format!("deployment.{}", status.as_str()),
         // That somebody asked is another thing than that it happens.
         ("cancelling", _) => "deployment.cancel_requested".into(),
         ("retry", _) => "deployment.retry_requested".into(),
