@@ -29,10 +29,10 @@ use crate::present::MASK;
 use crate::records::{ResourceRecord, encode};
 use crate::scope::Compared;
 use crate::slots::Slot;
-use crate::view::{PlanView, PlannedChangeView};
+use crate::view::{PlanView, PlannedAction, PlannedChangeView};
 use known::{Config, Outputs, check_answer, refused_by_schema};
 use refusals::refusals;
-use verdict::verdict;
+use verdict::{Verdict, verdict};
 
 /// How long somebody who asks for a plan waits for a turn: a person, or a
 /// pipeline, at the other end of a request.
@@ -54,7 +54,7 @@ pub(crate) struct Foreseen {
 impl Foreseen {
     /// Whether anything would change, or might.
     pub(crate) fn changes(&self) -> bool {
-        let changes = |r: &PlannedChangeView| r.action != "noop" || r.adopts.is_some();
+        let changes = |r: &PlannedChangeView| r.action != PlannedAction::Noop || r.adopts.is_some();
         self.view.resources.iter().any(changes)
     }
 }
@@ -145,11 +145,14 @@ impl Question<'_> {
                     let verdict = verdict(&proposed, &config, current, &target);
                     outputs.remember(planned, current, verdict.action, &proposed.outputs);
                     secrets.extend(outputs.secrets(planned));
-                    let mut view = PlannedChangeView {
-                        action: verdict.action.into(),
-                        reason: verdict.reason,
-                        ..self.view(planned, &config.resolved, &outputs, &secrets, proposed)
-                    };
+                    let mut view = self.view(
+                        planned,
+                        &config.resolved,
+                        &outputs,
+                        &secrets,
+                        proposed,
+                        verdict,
+                    );
                     if let Some(adoption) = taking {
                         let from = adoption.origin();
                         view.reason = format!("taken over from {from}; {}", view.reason);
@@ -162,7 +165,7 @@ impl Question<'_> {
                     digested.push(Digest::of(&encode(&(
                         &view.name,
                         masked(&config.resolved),
-                        { (&view.action, &view.changes, &view.outputs) },
+                        (view.action, &view.changes, &view.outputs),
                     ))));
                     resources.push(view);
                 }
@@ -403,7 +406,7 @@ impl Question<'_> {
         }
     }
 
-    /// What is shown of it, but for what would happen and why.
+    /// What is shown of it.
     fn view(
         &self,
         planned: &PlannedResource,
@@ -411,6 +414,7 @@ impl Question<'_> {
         outputs: &Outputs,
         secrets: &[String],
         proposed: ProposedChanges,
+        verdict: Verdict,
     ) -> PlannedChangeView {
         let changes = proposed.changes.into_iter();
         let changes = changes.map(|change| mask::masked(change, &resolved.sensitive, secrets));
@@ -427,8 +431,8 @@ impl Question<'_> {
             name: planned.name.to_string(),
             engine: planned.engine.to_string(),
             catalog_ref: planned.catalog_ref.clone(),
-            action: String::new(),
-            reason: String::new(),
+            action: verdict.action,
+            reason: verdict.reason,
             depends_on: planned.depends_on.iter().map(names).collect(),
             outputs: outputs.collect(),
             changes: changes.collect(),
@@ -515,7 +519,7 @@ fn finish(
 ) -> Foreseen {
     let mut summary = BTreeMap::new();
     for resource in &resources {
-        *summary.entry(resource.action.clone()).or_insert(0) += 1;
+        *summary.entry(resource.action.as_str().into()).or_insert(0) += 1;
     }
     let order: Vec<(&str, &str)> = resources
         .iter()
@@ -545,7 +549,7 @@ fn deletion(gone: &ResourceRecord, reason: &str) -> PlannedChangeView {
         name: gone.name.to_string(),
         engine: gone.engine.to_string(),
         catalog_ref: gone.catalog_ref.clone(),
-        action: "delete".into(),
+        action: PlannedAction::Delete,
         reason: reason.into(),
         depends_on: Vec::new(),
         changes: Vec::new(),

@@ -18,7 +18,7 @@ use crate::present::MASK;
 use crate::records::{DeploymentRecord, ResourceRecord, RevisionRecord, StatusRecord, key};
 use crate::service::Rejection;
 use crate::submit::{Checked, internal};
-use crate::view::{ImpactView, PlanView, TouchedView};
+use crate::view::{ImpactView, PlanView, PlannedAction, TouchedView};
 use crate::{neighbours, ownership};
 
 mod offer;
@@ -106,10 +106,13 @@ pub(crate) async fn of_plan(
             .iter()
             .copied()
             .find(|at| search.impact.places()[*at].resource.as_str() == change.name);
-        let touch = match change.action.as_str() {
-            "noop" => continue,
-            "possible" => Touch::Possibly,
-            _ => Touch::Certainly,
+        let touch = match change.action {
+            PlannedAction::Noop => continue,
+            PlannedAction::Possible => Touch::Possibly,
+            PlannedAction::Create
+            | PlannedAction::Update
+            | PlannedAction::Replace
+            | PlannedAction::Delete => Touch::Certainly,
         };
         let Some(at) = at else { continue };
         let record = search.known[id].resources.get(change.name.as_str());
@@ -118,8 +121,8 @@ pub(crate) async fn of_plan(
         });
         let outputs = outputs.collect();
         let reason = match (touch, change.reason.as_str()) {
-            (_, "") => format!("the plan says {}", change.action),
-            (_, why) => format!("the plan says {}: {why}", change.action),
+            (_, "") => format!("the plan says {}", change.action.as_str()),
+            (_, why) => format!("the plan says {}: {why}", change.action.as_str()),
         };
         search.impact.seed(
             at,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use nestor_core::engine::Change;
+use nestor_core::engine::{Action, Change};
 use nestor_core::ports::Delivered;
 
 pub use crate::drift::view::{
@@ -475,9 +475,8 @@ pub struct PlannedChangeView {
     pub engine: String,
     /// `name:version`, resolved.
     pub catalog_ref: String,
-    /// `noop`, `create`, `update`, `replace`, `delete`, or `possible` when that
-    /// hangs on an output that is not known yet.
-    pub action: String,
+    /// What would happen to it.
+    pub action: PlannedAction,
     /// Why.
     pub reason: String,
     /// Resources that go first.
@@ -492,6 +491,51 @@ pub struct PlannedChangeView {
     /// Outputs afterwards: a value, `"(sensitive)"`, or `{"$unknown": "string"}`.
     #[schema(value_type = Object)]
     pub outputs: BTreeMap<String, Value>,
+}
+
+/// What would happen to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlannedAction {
+    /// Nothing.
+    Noop,
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is destroyed and made anew.
+    Replace,
+    /// It is destroyed.
+    Delete,
+    /// Hangs on an output that is not known yet.
+    Possible,
+}
+
+impl PlannedAction {
+    /// As the API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Noop => "noop",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+            Self::Possible => "possible",
+        }
+    }
+}
+
+impl From<Action> for PlannedAction {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Noop => Self::Noop,
+            Action::Create => Self::Create,
+            Action::Update => Self::Update,
+            Action::Replace => Self::Replace,
+            Action::Delete => Self::Delete,
+        }
+    }
 }
 
 #[cfg(test)]

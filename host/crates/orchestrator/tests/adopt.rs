@@ -111,7 +111,7 @@ async fn it_comes_with_its_state_and_leaves_its_owner_alone() {
     ready(&host, &thing("first", "fail", 1)).await;
     let wanted = thing("second", "adopt", 2);
     let plan = plan(&host, &wanted).await;
-    assert_eq!(plan.resources[0].action, "update");
+    assert_eq!(plan.resources[0].action.as_str(), "update");
     assert_eq!(plan.resources[0].adopts.as_deref(), Some("first/box"));
     assert!(
         plan.resources[0]
@@ -169,7 +169,7 @@ async fn what_is_as_wanted_is_only_handed_over_and_may_come_back() {
     ready(&host, &thing("first", "fail", 1)).await;
     let wanted = thing("second", "adopt", 1);
     let plan = plan(&host, &wanted).await;
-    assert_eq!(plan.resources[0].action, "noop");
+    assert_eq!(plan.resources[0].action.as_str(), "noop");
     assert_eq!(plan.resources[0].adopts.as_deref(), Some("first/box"));
     ready(&host, &wanted).await;
     // And back, and away again.
@@ -190,7 +190,7 @@ async fn the_former_owners_next_thing_of_that_name_has_a_home_of_its_own() {
     ready(&host, &thing("second", "adopt", 1)).await;
     let new = [("box", "thing:1.0.0", json!({"name": "y"}))];
     let planned = plan(&host, &body("first", "fail", &new)).await;
-    assert_eq!(planned.resources[0].action, "create");
+    assert_eq!(planned.resources[0].action.as_str(), "create");
     let view = ready(&host, &body("first", "fail", &new)).await;
     assert_eq!(resource(&view, "box").status, ResourceStatus::Ready);
     assert_eq!(world.engines.world("first"), ["box", "box@1"]);

@@ -746,7 +746,7 @@ async fn the_latest_revision_is_planned_again_against_the_catalog_of_now() {
         "the engine is asked: {app:?}"
     );
     let database = plan.resources.iter().find(|r| r.name == "database");
-    assert_eq!(database.expect("planned").action, "noop");
+    assert_eq!(database.expect("planned").action.as_str(), "noop");
     assert_eq!(host.revisions("web").await.expect("there").len(), 1);
 }
 

@@ -114,7 +114,7 @@ fn shown(plan: &PlanView) -> String {
     for r in &plan.resources {
         assert!(!r.reason.is_empty(), "{r:?}");
         let outputs: Vec<String> = r.outputs.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        text.push_str(&format!("{} {}: {}", r.name, r.action, r.reason));
+        text.push_str(&format!("{} {}: {}", r.name, r.action.as_str(), r.reason));
         if !outputs.is_empty() {
             text.push_str(&format!(" | {}", outputs.join(" ")));
         }

@@ -18,6 +18,7 @@ use crate::job::json_type_of;
 use crate::lookup::of_deployment;
 use crate::mask::secret;
 use crate::records::ResourceRecord;
+use crate::view::PlannedAction;
 
 /// What is known of an output.
 #[derive(Debug, Clone)]
@@ -91,12 +92,12 @@ impl Outputs {
 
     /// Of a resource that stays as it is, or whose engine changes nothing.
     pub(super) fn stay(&mut self, planned: &PlannedResource, current: Option<&ResourceRecord>) {
-        self.remember(planned, current, "noop", &[]);
+        self.remember(planned, current, PlannedAction::Noop, &[]);
     }
 
     /// Of a resource that nothing is known of.
     pub(super) fn unknown(&mut self, planned: &PlannedResource, current: Option<&ResourceRecord>) {
-        self.remember(planned, current, "possible", &[]);
+        self.remember(planned, current, PlannedAction::Possible, &[]);
     }
 
     /// Of a resource to which this would happen, with what its engine told.
@@ -104,7 +105,7 @@ impl Outputs {
         &mut self,
         planned: &PlannedResource,
         current: Option<&ResourceRecord>,
-        action: &str,
+        action: PlannedAction,
         told: &[PlannedOutput],
     ) {
         for (name, declared) in &planned.declared_outputs {
@@ -142,7 +143,7 @@ impl Outputs {
 /// engine now, or the engine when it was last applied.
 fn known(
     declared: &OutputDeclaration,
-    action: &str,
+    action: PlannedAction,
     recorded: Option<&Output>,
     told: Option<&PlannedOutput>,
 ) -> Known {
@@ -151,7 +152,7 @@ fn known(
         || recorded.is_some_and(|recorded| recorded.sensitive);
     let value = match (told, recorded) {
         (Some(told), _) => told.known.clone(),
-        (None, Some(recorded)) if action == "noop" => Some(recorded.value.clone()),
+        (None, Some(recorded)) if action == PlannedAction::Noop => Some(recorded.value.clone()),
         (None, _) => None,
     };
     match value.filter(|value| placeholder(value).as_deref() != Some("")) {

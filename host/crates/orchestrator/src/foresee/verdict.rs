@@ -7,11 +7,12 @@ use nestor_core::planner::promised;
 
 use super::known::Config;
 use crate::records::ResourceRecord;
+use crate::view::PlannedAction;
 
 /// What would happen to a resource, in the words of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
-    pub(super) action: &'static str,
+    pub(super) action: PlannedAction,
     /// Never empty.
     pub(super) reason: String,
 }
@@ -35,12 +36,13 @@ pub(super) fn verdict(
             config.resolved.unknown.join(", ")
         )
     });
-    let (action, otherwise) = match proposed.action {
-        Action::Noop => ("noop", "already as wanted"),
-        Action::Create => ("create", "it is not there yet"),
-        Action::Update => ("update", "it differs from what is wanted"),
-        Action::Replace => ("replace", "it cannot be changed in place"),
-        Action::Delete => ("delete", "it is not wanted any more"),
+    let action = proposed.action.into();
+    let otherwise = match proposed.action {
+        Action::Noop => "already as wanted",
+        Action::Create => "it is not there yet",
+        Action::Update => "it differs from what is wanted",
+        Action::Replace => "it cannot be changed in place",
+        Action::Delete => "it is not wanted any more",
     };
     match (proposed.action, applied, waits) {
         (Action::Create | Action::Delete, _, _) | (_, None, _) | (_, Some(_), None) => Verdict {
@@ -56,11 +58,11 @@ pub(super) fn verdict(
             }
         }
         (Action::Noop | Action::Update, Some(_), Some(waits)) => Verdict {
-            action: "possible",
+            action: PlannedAction::Possible,
             reason: format!("may be changed: {waits}"),
         },
         (Action::Replace, Some(_), Some(waits)) => Verdict {
-            action: "possible",
+            action: PlannedAction::Possible,
             reason: format!("may be replaced: {waits}"),
         },
     }
@@ -245,7 +247,11 @@ mod tests {
             };
             let current = record(applied.clone());
             let verdict = verdict(&proposed, &config, Some(&current), &record(wanted.clone()));
-            assert_eq!(verdict.action, says, "{applied} {wanted} {action:?}");
+            assert_eq!(
+                verdict.action.as_str(),
+                says,
+                "{applied} {wanted} {action:?}"
+            );
             assert!(!verdict.reason.is_empty());
             let tells = verdict.reason.contains("db.out") && verdict.reason.contains(unknown);
             assert_eq!(tells, action != Create, "{}", verdict.reason);
