@@ -22,6 +22,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         "one match over event and state",
     ),
     (
+        "host/crates/core/src/execution/tests.rs",
+        700,
+        "scenarios that share one driver",
+    ),
+    (
         "host/crates/core/src/grant/tests.rs",
         650,
         "tables of grants and what they allow",

@@ -38,6 +38,7 @@ impl<B: Behaviour> Engines for Plain<B> {
             version: "1.0.0".into(),
             features: Features::default(),
             status: EngineStatus::Ready,
+            concurrency: 1_000,
         })
     }
 

@@ -42,6 +42,8 @@ pub struct Weather {
     pub slow: u64,
     /// A call arrives twice.
     pub twice: u64,
+    /// The engine is being prepared, or has too much to do.
+    pub not_now: u64,
 }
 
 /// How long an engine's call may take.
@@ -206,6 +208,15 @@ impl SimEngines {
         } else {
             Err(too_long())
         }
+    }
+
+    fn not_now(&self) -> Option<EngineError> {
+        let mut inner = self.world.lock();
+        let not_now = inner.once_in(self.world.weather.not_now);
+        not_now.then(|| EngineError::Unavailable {
+            message: "not now".into(),
+            retry_after: Some(Duration::from_secs(inner.dice.below(30))),
+        })
     }
 
     async fn change(&self, call: &EngineCall) -> Result<Outcome, EngineError> {
@@ -486,6 +497,7 @@ impl Engines for SimEngines {
                 ..Features::default()
             },
             status: EngineStatus::Ready,
+            concurrency: 1_000,
         })
     }
 
@@ -500,6 +512,9 @@ impl Engines for SimEngines {
             return Err(too_long());
         }
         self.alive().await;
+        if let Some(not_now) = self.not_now() {
+            return Err(not_now);
+        }
         if call.function == Function::Validate {
             return Ok(Reply::Validated(Vec::new()));
         }

@@ -77,6 +77,7 @@ impl Default for Options {
                 hangs: 60,
                 slow: 3,
                 twice: 8,
+                not_now: 12,
             },
             fate: Fate {
                 dies: 25,
@@ -103,6 +104,7 @@ impl Options {
                 hangs: 0,
                 slow: 0,
                 twice: 0,
+                not_now: 0,
                 ..usual.weather
             },
             fate: Fate {

@@ -61,6 +61,7 @@ async fn simulate(seed: u64) -> Vec<Violation> {
         hangs: 0,
         slow: 0,
         twice: 0,
+        not_now: 0,
     };
     let world = World::new(
         Dice::new(dice.roll()),

@@ -113,9 +113,6 @@ fn unexplained(view: &DeploymentView) -> Vec<String> {
         if waits && resource.blocked_by.is_empty() {
             found.push(format!("{resource:?} does not say for what it waits"));
         }
-        if resource.next_attempt_at.is_some() && resource.attempts == 0 {
-            found.push(format!("{resource:?} waits for a next attempt after none"));
-        }
     }
     found
 }

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Twice,
     TransientOnce,
     TransientOnceAfter,
-    UnavailableOnce,
+    UnavailableForAMinute,
     DiesBefore,
     DiesAfter,
     TransientForEver,
@@ -44,7 +44,7 @@ impl Kind {
         Self::Twice,
         Self::TransientOnce,
         Self::TransientOnceAfter,
-        Self::UnavailableOnce,
+        Self::UnavailableForAMinute,
         Self::DiesBefore,
         Self::DiesAfter,
         Self::TransientForEver,
@@ -65,7 +65,7 @@ impl Kind {
             Self::Twice => "delivered twice",
             Self::TransientOnce => "transient once",
             Self::TransientOnceAfter => "transient once, after the effect",
-            Self::UnavailableOnce => "engine unavailable for a second",
+            Self::UnavailableForAMinute => "engine unavailable for a minute",
             Self::DiesBefore => "host dies before the effect",
             Self::DiesAfter => "host dies after the effect",
             Self::TransientForEver => "transient for ever",
@@ -82,15 +82,17 @@ impl Kind {
         }
     }
 
-    fn once(self) -> bool {
+    /// How often; none: for ever.
+    fn times(self) -> Option<u32> {
         match self {
             Self::Twice
             | Self::TransientOnce
             | Self::TransientOnceAfter
-            | Self::UnavailableOnce
             | Self::DiesBefore
             | Self::DiesAfter
-            | Self::Denies => true,
+            | Self::Denies => Some(1),
+            // Each time for six seconds.
+            Self::UnavailableForAMinute => Some(10),
             Self::TransientForEver
             | Self::Unavailable
             | Self::Permanent
@@ -100,7 +102,7 @@ impl Kind {
             | Self::WallTime
             | Self::NeverEnds
             | Self::OutputMissing
-            | Self::OutputOfWrongType => false,
+            | Self::OutputOfWrongType => None,
         }
     }
 
@@ -160,7 +162,7 @@ impl Kind {
                     retry_after: None,
                 })
             }
-            Self::UnavailableOnce => Some(unavailable(Some(Duration::from_secs(1)))),
+            Self::UnavailableForAMinute => Some(unavailable(Some(Duration::from_secs(6)))),
             Self::Unavailable => Some(unavailable(None)),
             Self::Permanent | Self::PermanentAfter => {
                 Some(EngineError::Failed("it does not work".into()))
@@ -235,7 +237,7 @@ impl Point {
 /// What is to go wrong, shared by everything that calls go through.
 #[derive(Default)]
 pub(crate) struct Script {
-    faults: Mutex<Vec<(Point, Kind)>>,
+    faults: Mutex<Vec<(Point, Kind, u32)>>,
     /// How often each operation was asked for, since counting began.
     asked: Mutex<Option<BTreeMap<String, u32>>>,
     /// Rung when the host is to die; what was being called never answers.
@@ -244,7 +246,7 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn add(&self, point: Point, kind: Kind) {
-        self.lock().push((point, kind));
+        self.lock().push((point, kind, 0));
     }
 
     /// All is well again.
@@ -280,9 +282,11 @@ impl Script {
             undo: operation.ends_with("/undo"),
         };
         let mut faults = self.lock();
-        let place = faults.iter().position(|(there, _)| *there == point)?;
-        let kind = faults[place].1;
-        if kind.once() {
+        let place = faults.iter().position(|(there, ..)| *there == point)?;
+        let (_, kind, hits) = &mut faults[place];
+        let kind = *kind;
+        *hits += 1;
+        if kind.times() == Some(*hits) {
             faults.remove(place);
         }
         Some(kind)
@@ -293,7 +297,7 @@ impl Script {
         std::future::pending().await
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Point, Kind)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Point, Kind, u32)>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

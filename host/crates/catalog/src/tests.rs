@@ -430,6 +430,7 @@ async fn the_example_deployment_plans_with_the_example_catalog() {
             version: "1.0.0".into(),
             features,
             status: EngineStatus::Ready,
+            concurrency: 1_000,
         };
         (id, head)
     };

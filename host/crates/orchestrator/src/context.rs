@@ -48,7 +48,7 @@ pub struct Limits {
     /// Deployments that are worked on at once. Each holds its plan in memory.
     pub runs: usize,
     /// Calls under way at once, by engine; one that is not named is bounded by
-    /// `calls` alone.
+    /// `calls` and by what it takes.
     pub engines: BTreeMap<EngineId, usize>,
     /// For how long a deployment that was deleted is still known;
     /// [`Duration::MAX`] is for ever.
@@ -124,7 +124,7 @@ impl Context {
             environments,
         } = parts;
         let bounds = slots::bounds(&limits, &environments);
-        let slots = Slots::new(bounds, Arc::clone(&surroundings));
+        let slots = Slots::new(bounds, Arc::clone(&engines), Arc::clone(&surroundings));
         let scheduler = Scheduler::new(limits.runs);
         Self {
             store,

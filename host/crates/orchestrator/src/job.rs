@@ -329,7 +329,7 @@ pub(crate) fn failure_of(error: &EngineError, call: Call) -> Failure {
                 ..
             },
             _,
-        ) => Failure::Transient {
+        ) => Failure::NotNow {
             retry_after_ms: Some(millis(wait)),
         },
         // An engine that cannot observe does not have to: a repeated call with

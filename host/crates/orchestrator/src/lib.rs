@@ -39,6 +39,7 @@ mod neighbours;
 mod observer;
 mod orchestrator;
 mod ownership;
+mod prepared;
 mod present;
 mod preview;
 mod records;

@@ -16,6 +16,7 @@ pub(crate) fn may_skip(event: &Event) -> bool {
         Event::Began
         | Event::Started { .. }
         | Event::Unchanged { .. }
+        | Event::Waited { .. }
         | Event::Succeeded { .. }
         | Event::RetryRequested
         | Event::Recovered => false,
@@ -49,7 +50,7 @@ pub(crate) fn tell(
             told.push(view);
         };
     match event {
-        Event::Began => {}
+        Event::Began | Event::Waited { .. } => {}
         Event::Started { step, .. } => {
             let state = &run.steps()[*step as usize];
             let what = verb(run, *step);

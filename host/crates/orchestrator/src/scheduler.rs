@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tracing::Instrument as _;
 
 use nestor_core::ids::{DeploymentId, Timestamp};
-use nestor_core::queue::{Bounds, FairQueue, Ticket};
+use nestor_core::queue::{Bounds, FairQueue, Place, Ticket};
 
 use crate::context::Context;
 use crate::driver::drive;
@@ -50,7 +50,12 @@ struct State {
 
 enum Entry {
     /// Waits for its turn.
-    Queued { lease: Option<Lease> },
+    Queued {
+        lease: Option<Lease>,
+        ticket: Ticket,
+        place: Place,
+        since: Timestamp,
+    },
     /// Has a task.
     Active { handle: Handle, ticket: Ticket },
     /// Waits for a time.
@@ -168,27 +173,37 @@ impl Scheduler {
 }
 
 /// There is something to do for a deployment: it gets a turn, or, if it has a
-/// task, that task is told.
+/// task, that task is told. One that waits already does so by the new ticket,
+/// as if it had come with that.
 pub(crate) fn wake(context: &Arc<Context>, id: &DeploymentId, ticket: &Ticket) {
     if context.shutdown.is_cancelled() {
         return;
     }
     {
         let mut state = context.scheduler.lock();
-        let lease = match state.entries.get(id) {
+        match state.entries.get(id) {
             Some(Entry::Active { handle, .. }) => {
                 handle.ring();
                 return;
             }
-            Some(Entry::Queued { .. }) => return,
+            Some(Entry::Queued { ticket: old, .. }) if old == ticket => return,
+            Some(Entry::Queued {
+                lease,
+                place,
+                since,
+                ..
+            }) => {
+                let (lease, place, since) = (lease.clone(), place.clone(), *since);
+                state.enqueue(id, ticket, lease, since);
+                state.queue.remove(&place);
+            }
             Some(Entry::Parked { until, lease, .. }) => {
                 let (until, lease) = (*until, lease.clone());
                 state.sleepers.remove(&(until, id.clone()));
-                lease
+                state.enqueue(id, ticket, lease, context.now());
             }
-            None => None,
-        };
-        state.enqueue(id, ticket, lease, context.now());
+            None => state.enqueue(id, ticket, None, context.now()),
+        }
     }
     give_turns(context);
 }
@@ -249,7 +264,7 @@ fn give_turns(context: &Arc<Context>) {
                 ticket,
             };
             let lease = match state.entries.insert(id.clone(), active) {
-                Some(Entry::Queued { lease } | Entry::Parked { lease, .. }) => lease,
+                Some(Entry::Queued { lease, .. } | Entry::Parked { lease, .. }) => lease,
                 Some(Entry::Active { .. }) | None => None,
             };
             (id, handle, lease)
@@ -303,10 +318,15 @@ impl State {
         id: &DeploymentId,
         ticket: &Ticket,
         lease: Option<Lease>,
-        now: Timestamp,
+        since: Timestamp,
     ) {
-        self.entries.insert(id.clone(), Entry::Queued { lease });
-        self.queue.push(ticket, now, id.clone());
+        let queued = Entry::Queued {
+            lease,
+            ticket: ticket.clone(),
+            place: self.queue.push(ticket, since, id.clone()),
+            since,
+        };
+        self.entries.insert(id.clone(), queued);
     }
 
     fn park(&mut self, id: &DeploymentId, ticket: Ticket, until: Timestamp, lease: Option<Lease>) {

@@ -1,12 +1,14 @@
 //! Turns for calls to engines: as many at once as the host, an engine and an
 //! environment may have, handed out fairly.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use nestor_core::environment::Environments;
-use nestor_core::ids::Timestamp;
+use nestor_core::ids::{EngineId, Timestamp};
+use nestor_core::ports::Engines;
 use nestor_core::queue::{Bounds, FairQueue, Place, Ticket};
 
 use crate::context::Limits;
@@ -15,6 +17,9 @@ use crate::surroundings::Surroundings;
 /// Hands out turns in the order of [`nestor_core::queue`].
 pub(crate) struct Slots {
     queue: Mutex<FairQueue<oneshot::Sender<()>>>,
+    engines: Arc<dyn Engines>,
+    /// What the config allows of each.
+    allowed: BTreeMap<EngineId, usize>,
     surroundings: Arc<dyn Surroundings>,
 }
 
@@ -51,9 +56,15 @@ impl Drop for Waiting {
 }
 
 impl Slots {
-    pub(crate) fn new(bounds: Bounds, surroundings: Arc<dyn Surroundings>) -> Arc<Self> {
+    pub(crate) fn new(
+        bounds: Bounds,
+        engines: Arc<dyn Engines>,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            allowed: bounds.engines.clone(),
             queue: Mutex::new(FairQueue::new(bounds)),
+            engines,
             surroundings,
         })
     }
@@ -61,9 +72,13 @@ impl Slots {
     /// Waits for a turn. Giving up (dropping the future) is fine at any moment.
     pub(crate) async fn acquire(self: &Arc<Self>, ticket: &Ticket) -> Slot {
         let (sender, turn) = oneshot::channel();
+        let bound = ticket.engine.as_ref().and_then(|id| self.bound(id));
         let place = {
             let now = self.surroundings.now();
             let mut queue = self.lock();
+            if let Some((engine, bound)) = bound {
+                queue.bound_engine(engine, bound);
+            }
             let place = queue.push(ticket, now, sender);
             hand_out(&mut queue, now);
             place
@@ -81,6 +96,15 @@ impl Slots {
             slots: Arc::clone(self),
             ticket: ticket.clone(),
         }
+    }
+
+    /// What an engine takes at once, so that who waits for it waits here, where
+    /// turns are fair, and not in front of it. Another version may take more.
+    fn bound(&self, engine: &EngineId) -> Option<(EngineId, usize)> {
+        let head = self.engines.head(engine).ok()?;
+        let takes = usize::try_from(head.concurrency).unwrap_or(usize::MAX);
+        let allowed = self.allowed.get(engine).copied().unwrap_or(usize::MAX);
+        Some((head.id, takes.min(allowed)))
     }
 
     fn over(&self, ticket: &Ticket) {
@@ -120,8 +144,9 @@ pub(crate) fn bounds(limits: &Limits, environments: &Environments) -> Bounds {
 mod tests {
     use super::*;
     use crate::surroundings::RealSurroundings;
-    use nestor_core::ids::{ComposerId, EngineId, EnvironmentName};
+    use nestor_core::ids::{ComposerId, EnvironmentName};
     use nestor_core::queue::Class;
+    use nestor_testkit::FakeEngines;
 
     fn ticket() -> Ticket {
         Ticket {
@@ -135,7 +160,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_that_nobody_takes_goes_on_to_the_next() {
-        let slots = Slots::new(Bounds::of(1), Arc::new(RealSurroundings));
+        let slots = Slots::new(
+            Bounds::of(1),
+            Arc::new(FakeEngines::with(&["x"])),
+            Arc::new(RealSurroundings),
+        );
         let first = slots.acquire(&ticket()).await;
         // Waits, and gives up before its turn.
         let mut second = Box::pin(slots.acquire(ticket_ref()));

@@ -155,7 +155,8 @@ pub(crate) async fn submit(
             .read_raw::<DeploymentRecord>(&at)
             .await
             .map_err(internal)?;
-        if existing.is_none() {
+        // One that runs or waits already takes no further place.
+        if !context.scheduler.knows(&id) {
             room(context)?;
         }
         let resources = match &existing {

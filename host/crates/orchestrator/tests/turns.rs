@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use nestor_core::environment::EnvironmentPolicy;
 use nestor_core::ids::{EngineId, EnvironmentName};
 use nestor_core::ports::{Batch, Bytes, CommitError, Function, Store, StoreError};
-use nestor_orchestrator::service::RequestMeta;
+use nestor_orchestrator::service::{Rejection, RequestMeta};
 use nestor_orchestrator::view::{DeploymentStatus, Phase};
 use nestor_orchestrator::{Occupancy, Orchestrator};
 use nestor_store::MemoryStore;
@@ -100,6 +100,102 @@ async fn a_higher_priority_goes_first() {
     let applies = calls.iter().filter(|c| c.function == Function::Apply);
     let order: Vec<_> = applies.map(|c| c.resource.as_str()).collect();
     assert_eq!(order, ["blocker", "urgent", "high", "normal", "low"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_takes_few_calls_is_shared_fairly_and_keeps_nobody_else_waiting() {
+    let world = World::new();
+    world.engines.takes_at_once("fake", 2);
+    let hang = Behaviour::default().hang(Hang::BeforeEffect);
+    world.engines.script("app", hang);
+    let host = world.host().await;
+    for number in 0..64 {
+        post(&host, &single(&format!("many-{number}"), "many", "app")).await;
+    }
+    until("as many are under way as may be", async || {
+        world.engines.calls_of(Function::Apply, "app").len() == 2
+    })
+    .await;
+    post(&host, &single("single", "other", "other-app")).await;
+    // Another engine has room all the time.
+    let mut chart = single("chart", "many", "chart");
+    chart["resources"][0]["catalogRef"] = json!("chart:1.0.0");
+    post(&host, &chart).await;
+    assert_status(&settle(&host, "chart").await, DeploymentStatus::Ready);
+    world.engines.release("app");
+    settle(&host, "single").await;
+    let calls = world.engines.calls();
+    let before = calls
+        .iter()
+        .take_while(|c| !(c.function == Function::Apply && c.resource.as_str() == "other-app"))
+        .filter(|c| c.function == Function::Apply && c.resource.as_str() == "app")
+        .count();
+    // Two were under way. It takes two turns, and before it asks for the second
+    // one others take what is free.
+    assert!(before <= 8, "{before} calls of others went first");
+    for number in 0..64 {
+        settle(&host, &format!("many-{number}")).await;
+    }
+    assert!(world.engines.most_at_once() <= 3, "two, and the chart");
+}
+
+#[tokio::test]
+async fn who_waits_and_becomes_more_important_goes_first() {
+    let mut world = World::new();
+    world.limits.runs = 1;
+    let hang = Behaviour::default().hang(Hang::BeforeEffect);
+    world.engines.script("blocker", hang);
+    let host = world.host().await;
+    post(&host, &single("blocker", "team", "blocker")).await;
+    world
+        .engines
+        .wait_for_call(Function::Apply, "blocker")
+        .await;
+    for id in ["first", "second", "third"] {
+        post(&host, &single(id, "team", id)).await;
+    }
+    let mut urgent = single("third", "team", "third");
+    urgent["priority"] = json!(10);
+    post(&host, &urgent).await;
+    assert_eq!(host.occupancy(), occupancy(1, 3, 0));
+    world.engines.release("blocker");
+    for id in ["first", "second", "third"] {
+        settle(&host, id).await;
+    }
+    let calls = world.engines.calls();
+    let applies = calls.iter().filter(|c| c.function == Function::Apply);
+    let order: Vec<_> = applies.map(|c| c.resource.as_str()).collect();
+    assert_eq!(order, ["blocker", "third", "first", "second"]);
+}
+
+#[tokio::test]
+async fn a_full_queue_takes_nothing_that_is_not_in_it() {
+    let mut world = World::new();
+    world.limits.queue = 1;
+    let hang = Behaviour::default().hang(Hang::BeforeEffect);
+    world.engines.script("blocker", hang);
+    let host = world.host().await;
+    post(&host, &single("settled", "team", "app")).await;
+    settle(&host, "settled").await;
+    until("nothing is queued", async || {
+        host.occupancy() == occupancy(0, 0, 0)
+    })
+    .await;
+    post(&host, &single("busy", "team", "blocker")).await;
+    let posted = async |id: &str| {
+        let body = serde_json::to_vec(&single(id, "team", "blocker")).expect("JSON");
+        host.submit(&body, RequestMeta::default()).await
+    };
+    for id in ["new", "settled"] {
+        match posted(id).await {
+            Err(Rejection::Busy { retry_after, .. }) => assert!(retry_after > 0),
+            other => panic!("{id}: {other:?}"),
+        }
+    }
+    // It has its place.
+    assert_eq!(posted("busy").await.expect("accepted").revision, 2);
+    let deleted = host.delete("settled", RequestMeta::default()).await;
+    deleted.expect("what is to go may always go");
 }
 
 #[tokio::test]

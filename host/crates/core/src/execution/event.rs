@@ -24,6 +24,13 @@ pub enum Event {
         /// Which.
         step: u32,
     },
+    /// The call waited so long for its turn: that is not the operation's time.
+    Waited {
+        /// Which.
+        step: u32,
+        /// For how long.
+        ms: u64,
+    },
     /// The operation is under way outside; look again later.
     Pended {
         /// Which.
@@ -66,6 +73,12 @@ pub enum Failure {
     /// Worth another attempt.
     Transient {
         /// The engine's wish.
+        retry_after_ms: Option<u64>,
+    },
+    /// The call was not made: the engine is being prepared, or has too much to
+    /// do. It comes again, within the step's time, and counts as no attempt.
+    NotNow {
+        /// When it would be worth it.
         retry_after_ms: Option<u64>,
     },
     /// Not worth another attempt.

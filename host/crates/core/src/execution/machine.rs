@@ -23,6 +23,7 @@ pub fn step(run: &mut Run, event: &Event) -> Result<Vec<Effect>, Illegal> {
         },
         Event::Started { step, at } => run.started(*step, *at, event, &mut effects)?,
         Event::Unchanged { step } => run.unchanged(*step, event, &mut effects)?,
+        Event::Waited { step, ms } => run.waited(*step, *ms, event)?,
         Event::Pended { step, poll_at, at } => {
             run.pended(*step, *poll_at, *at, event, &mut effects)?
         }
@@ -135,7 +136,6 @@ impl Run {
         match run.state {
             StepState::Due { .. } if moving => {
                 run.state = StepState::Running;
-                run.failed_looks = 0;
                 run.attempts += 1;
                 run.began_at.get_or_insert(at);
                 run.touched = true;
@@ -181,6 +181,22 @@ impl Run {
         }
     }
 
+    fn waited(&mut self, step: u32, ms: u64, event: &Event) -> Result<(), Illegal> {
+        self.check(step, event)?;
+        let run = &mut self.steps[step as usize];
+        match run.state {
+            StepState::Running | StepState::Pending { .. } | StepState::Unsettled { .. } => {
+                run.began_at = run.began_at.map(|at| at.plus_millis(ms));
+                Ok(())
+            }
+            StepState::Due { .. }
+            | StepState::Waiting { .. }
+            | StepState::Done { .. }
+            | StepState::Failed { .. }
+            | StepState::Skipped { .. } => Err(self.illegal_step(step, event)),
+        }
+    }
+
     fn pended(
         &mut self,
         step: u32,
@@ -207,7 +223,7 @@ impl Run {
                     );
                 } else {
                     let poll_at = poll_at.min(deadline);
-                    run.failed_looks = 0;
+                    run.misses = 0;
                     run.state = StepState::Pending { poll_at };
                     effects.push(Effect::WakeAt { step, at: poll_at });
                 }
@@ -254,14 +270,17 @@ impl Run {
     ) -> Result<(), Illegal> {
         self.check(step, event)?;
         let retries = self.plan.steps[step as usize].retries;
-        let deadline = self.deadline(step);
         let stopping = matches!(self.mode, Mode::Stopping(_));
         let run = &mut self.steps[step as usize];
+        if let StepState::Due { .. } = run.state {
+            run.began_at.get_or_insert(at);
+        }
+        let deadline = self.deadline(step);
+        let run = &mut self.steps[step as usize];
         let in_time = |next: Timestamp| Some(next).filter(|next| *next < deadline && !stopping);
-        let retry_at = |wish| in_time(again(run.attempts.max(1), wish));
-        // Looking has a count of its own: whom nobody can ask for an hour is
-        // not asked twice a second.
-        let look_at = |wish| in_time(again(run.failed_looks + 1, wish));
+        // What is no attempt has a count of its own: whom nobody can ask for
+        // an hour is not asked twice a second.
+        let after_miss = |wish| in_time(again(run.misses + 1, wish));
         match (&run.state, failure) {
             // Before the call: the shell could not even begin (no such engine,
             // a reference that does not resolve). It counts as an attempt.
@@ -269,55 +288,51 @@ impl Run {
                 if run.attempts < retries =>
             {
                 run.attempts += 1;
-                run.began_at.get_or_insert(at);
-                self.back_off(
-                    step,
-                    again(self.steps[step as usize].attempts, retry_after_ms),
-                    reason,
-                    effects,
-                );
+                let next = again(run.attempts, retry_after_ms);
+                self.back_off(step, next, reason, effects);
             }
             (StepState::Running, Failure::Transient { retry_after_ms })
                 if run.attempts <= retries =>
             {
-                match retry_at(retry_after_ms) {
-                    Some(next) => self.back_off(step, next, reason, effects),
-                    None if stopping => self.failed(step, reason.into(), effects),
-                    None => {
-                        let reason = self.timed_out(step, reason);
-                        self.failed(step, reason, effects);
+                match in_time(again(run.attempts.max(1), retry_after_ms)) {
+                    Some(next) => {
+                        run.misses = 0;
+                        self.back_off(step, next, reason, effects);
                     }
+                    None => self.given_up(step, reason, effects),
                 }
             }
-            (StepState::Pending { .. }, Failure::Transient { retry_after_ms }) => {
-                match look_at(retry_after_ms) {
-                    // Looking failed, not the operation: it does not use up attempts.
+            (StepState::Due { .. } | StepState::Running, Failure::NotNow { retry_after_ms }) => {
+                let next = after_miss(retry_after_ms);
+                if run.state == StepState::Running {
+                    run.attempts = run.attempts.saturating_sub(1);
+                }
+                match next {
                     Some(next) => {
-                        run.failed_looks += 1;
-                        run.state = StepState::Pending { poll_at: next };
-                        effects.push(Effect::WakeAt { step, at: next });
+                        run.misses += 1;
+                        self.back_off(step, next, reason, effects);
                     }
-                    None => {
-                        let reason = self.timed_out(step, reason);
-                        self.failed(step, reason, effects);
-                    }
+                    None => self.given_up(step, reason, effects),
                 }
             }
-            (StepState::Unsettled { .. }, Failure::Transient { retry_after_ms }) => {
-                match look_at(retry_after_ms) {
-                    Some(next) => {
-                        run.failed_looks += 1;
-                        run.state = StepState::Unsettled {
+            // Looking failed, not the operation: it does not use up attempts.
+            (
+                StepState::Pending { .. } | StepState::Unsettled { .. },
+                Failure::Transient { retry_after_ms } | Failure::NotNow { retry_after_ms },
+            ) => match after_miss(retry_after_ms) {
+                Some(next) => {
+                    run.misses += 1;
+                    run.state = if matches!(run.state, StepState::Pending { .. }) {
+                        StepState::Pending { poll_at: next }
+                    } else {
+                        StepState::Unsettled {
                             not_before: Some(next),
-                        };
-                        effects.push(Effect::WakeAt { step, at: next });
-                    }
-                    None => {
-                        let reason = self.timed_out(step, reason);
-                        self.failed(step, reason, effects);
-                    }
+                        }
+                    };
+                    effects.push(Effect::WakeAt { step, at: next });
                 }
-            }
+                None => self.given_up(step, reason, effects),
+            },
             // Under way once, and now said never to have been: begin again, as
             // a new attempt, so that it ends.
             (StepState::Pending { .. }, Failure::NeverHappened)
@@ -418,6 +433,17 @@ impl Run {
             .map_or(Timestamp(u64::MAX), |at| at.plus_millis(timeout))
     }
 
+    /// No other try is made: the time is over, or the run is being stopped.
+    fn given_up(&mut self, step: u32, reason: &str, effects: &mut Vec<Effect>) {
+        let reason = match self.mode {
+            Mode::Stopping(_) => reason.into(),
+            Mode::Fresh | Mode::Forward | Mode::Unwinding(_) | Mode::Ended(_) => {
+                self.timed_out(step, reason)
+            }
+        };
+        self.failed(step, reason, effects);
+    }
+
     fn timed_out(&self, step: u32, last: &str) -> String {
         let seconds = self.plan.steps[step as usize].timeout_ms / 1_000;
         format!(
@@ -426,6 +452,7 @@ impl Run {
     }
 
     fn due(&mut self, step: u32, effects: &mut Vec<Effect>) {
+        self.steps[step as usize].misses = 0;
         self.steps[step as usize].state = StepState::Due {
             not_before: None,
             reason: None,

@@ -101,9 +101,9 @@ pub struct StepRun {
     pub attempts: u32,
     /// When the first attempt in the current direction began.
     pub began_at: Option<Timestamp>,
-    /// Times in a row that looking failed, while the operation goes on outside
-    /// or is to be settled.
-    pub failed_looks: u32,
+    /// Times in a row that nothing came of a call that is no attempt: looking
+    /// failed, or the engine could not be called.
+    pub misses: u32,
 }
 
 /// Where a step is, in its direction.
@@ -206,7 +206,7 @@ impl Run {
                 touched: false,
                 attempts: 0,
                 began_at: None,
-                failed_looks: 0,
+                misses: 0,
             })
             .collect::<Vec<_>>();
         let open = u32::try_from(steps.len()).unwrap_or(u32::MAX);

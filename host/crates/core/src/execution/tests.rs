@@ -32,6 +32,7 @@ enum Behaviour {
     Unchanged,
     Fails,
     Transient,
+    NotNow,
     Pends,
 }
 
@@ -205,6 +206,9 @@ impl Driver {
             (Behaviour::Transient, _) => fail(Failure::Transient {
                 retry_after_ms: None,
             }),
+            (Behaviour::NotNow, _) => fail(Failure::NotNow {
+                retry_after_ms: Some(1_000),
+            }),
             (Behaviour::Pends, _) => Event::Pended {
                 step,
                 poll_at: at.plus_millis(9_000),
@@ -253,6 +257,7 @@ fn behaviours() -> impl Strategy<Value = Vec<Behaviour>> {
         1 => Just(Behaviour::Unchanged),
         1 => Just(Behaviour::Fails),
         1 => Just(Behaviour::Transient),
+        1 => Just(Behaviour::NotNow),
         1 => Just(Behaviour::Pends),
     ];
     prop::collection::vec(one, 1..30)
@@ -472,6 +477,92 @@ fn whom_nobody_can_look_at_is_asked_ever_less_often() {
     assert_eq!(driver.run.steps()[0].attempts, 1, "looking is no attempt");
 }
 
+/// A step of an hour and one retry, begun at 0.
+fn begun() -> Driver {
+    let mut plan = RunPlan::clone(&plan(&[&[]], OnFailure::Halt));
+    plan.steps[0].timeout_ms = 3_600_000;
+    let mut driver = Driver::new(Arc::new(plan), vec![Behaviour::Succeeds]);
+    driver.feed(Event::Began);
+    driver.feed(started(0));
+    driver
+}
+
+fn started(at: u64) -> Event {
+    let at = Timestamp(at);
+    Event::Started { step: 0, at }
+}
+
+fn failed(at: u64, failure: Failure) -> Event {
+    Event::CallFailed {
+        step: 0,
+        failure,
+        reason: "the engine is being prepared".into(),
+        at: Timestamp(at),
+        jitter: Jitter(u16::MAX),
+    }
+}
+
+#[test]
+fn not_now_is_no_attempt_and_ends_at_the_timeout() {
+    let not_now = Failure::NotNow {
+        retry_after_ms: Some(5_000),
+    };
+    let mut driver = begun();
+    let (mut now, mut waits) = (0, Vec::new());
+    for _ in 0..60 {
+        let effects = driver.feed(failed(now, not_now));
+        assert_eq!(driver.run.steps()[0].attempts, 0);
+        let [Effect::WakeAt { at, .. }] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        waits.push(at.0 - now);
+        now = at.0;
+        driver.feed(started(now));
+        assert_eq!(driver.run.steps()[0].attempts, 1);
+    }
+    assert_eq!(waits[..6], [5_000, 5_000, 5_000, 5_000, 8_000, 16_000]);
+    assert_eq!(waits[8..], [60_000; 52]);
+    let blip = Failure::Transient {
+        retry_after_ms: None,
+    };
+    driver.feed(failed(now, blip));
+    driver.feed(started(now + 500));
+    assert_eq!(
+        driver.run.steps()[0].attempts,
+        2,
+        "one retry is still allowed"
+    );
+    let effects = driver.feed(failed(3_599_000, not_now));
+    assert_eq!(effects, [Effect::Ended(Outcome::Failed)]);
+    let (_, reason) = driver.run.first_failure().expect("it failed");
+    assert_eq!(
+        reason,
+        "the timeout of 3600 s was reached (policy.timeout); the last thing known: the engine is being prepared"
+    );
+}
+
+#[test]
+fn what_ends_because_the_run_is_stopped_does_not_speak_of_a_timeout() {
+    let blip = Failure::Transient {
+        retry_after_ms: None,
+    };
+    let not_now = Failure::NotNow {
+        retry_after_ms: None,
+    };
+    for lost in [false, true] {
+        for failure in [blip, not_now] {
+            let mut driver = begun();
+            if lost {
+                driver.feed(Event::Recovered);
+            }
+            driver.feed(Event::CancelRequested);
+            driver.feed(failed(1, failure));
+            let (_, reason) = driver.run.first_failure().expect("it failed");
+            assert_eq!(reason, "the engine is being prepared", "{lost} {failure:?}");
+        }
+    }
+}
+
 #[test]
 fn a_pending_operation_ends_at_its_timeout() {
     let mut driver = Driver::new(plan(&[&[]], OnFailure::Halt), vec![Behaviour::Succeeds]);
@@ -504,6 +595,26 @@ fn a_pending_operation_ends_at_its_timeout() {
 }
 
 #[test]
+fn waiting_for_a_turn_is_not_the_operations_time() {
+    let mut driver = begun();
+    driver.feed(Event::Waited {
+        step: 0,
+        ms: 7_200_000,
+    });
+    let pended = |at| Event::Pended {
+        step: 0,
+        poll_at: Timestamp(at),
+        at: Timestamp(at),
+    };
+    let effects = driver.feed(pended(10_799_999));
+    let [Effect::WakeAt { .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    let effects = driver.feed(pended(10_800_000));
+    assert_eq!(effects, [Effect::Ended(Outcome::Failed)]);
+}
+
+#[test]
 fn illegal_events_are_errors() {
     let mut driver = Driver::new(
         plan(&[&[], &[0]], OnFailure::Halt),
@@ -522,6 +633,7 @@ fn illegal_events_are_errors() {
             at: Timestamp(1),
         },
         Event::Succeeded { step: 0 },
+        Event::Waited { step: 0, ms: 1 },
         Event::Unchanged { step: 1 },
     ] {
         let before = driver.run.clone();

@@ -41,6 +41,7 @@ fn engines() -> BTreeMap<EngineId, EngineHead> {
                 version: "1.0.0".into(),
                 features: Features::default(),
                 status: EngineStatus::Ready,
+                concurrency: 1_000,
             };
             (head.id.clone(), head)
         })

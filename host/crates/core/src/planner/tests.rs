@@ -109,6 +109,7 @@ fn head(id: &str, render: bool, status: EngineStatus) -> (EngineId, EngineHead) 
             version: "1.0.0".into(),
             features,
             status,
+            concurrency: 1_000,
         },
     )
 }

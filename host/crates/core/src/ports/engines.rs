@@ -39,6 +39,8 @@ pub struct EngineHead {
     pub features: Features,
     /// Whether it can be called.
     pub status: EngineStatus,
+    /// Calls at once; more wait, first come, first served, and not for ever.
+    pub concurrency: u32,
 }
 
 /// Whether an engine can be called.

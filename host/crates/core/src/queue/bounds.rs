@@ -103,6 +103,10 @@ impl Usage {
         engine && environment && background && within(self.total, self.bounds.total)
     }
 
+    pub(super) fn bound_engine(&mut self, engine: EngineId, turns: usize) {
+        self.bounds.engines.insert(engine, turns);
+    }
+
     pub(super) fn begin(&mut self, ticket: &Ticket) {
         self.total += 1;
         if ticket.class == Class::Background {

@@ -156,6 +156,11 @@ impl<T> FairQueue<T> {
         self.usage.total()
     }
 
+    /// From now on an engine has so many turns at once; those under way go on.
+    pub fn bound_engine(&mut self, engine: EngineId, turns: usize) {
+        self.usage.bound_engine(engine, turns);
+    }
+
     /// Waits for a turn, from `now` on.
     pub fn push(&mut self, ticket: &Ticket, now: Timestamp, item: T) -> Place {
         self.arrivals += 1;

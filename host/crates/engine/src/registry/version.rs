@@ -219,6 +219,7 @@ impl Version {
             version: description.map(|d| d.version.clone()).unwrap_or_default(),
             features: description.map(|d| d.features).unwrap_or_default(),
             status: self.status(),
+            concurrency: self.manifest.capabilities.limits.concurrency,
         }
     }
 

@@ -1,6 +1,8 @@
 //! A run's journal, read as a story: what was tried when, and what came of it.
 
-use nestor_core::execution::{Direction, Event, Illegal, Outcome, Run, StepKind, StepState, step};
+use nestor_core::execution::{
+    Direction, Event, Failure, Illegal, Outcome, Run, StepKind, StepState, step,
+};
 use nestor_core::ids::Timestamp;
 
 use crate::records::JournalEntry;
@@ -81,6 +83,7 @@ impl Story {
     fn take(&mut self, event: &Event, at: Timestamp) {
         match event {
             Event::Began => self.started = Some(at),
+            Event::Waited { .. } => {}
             Event::Started { step, at } => {
                 let run = &self.run.steps()[*step as usize];
                 let attempt = Attempt {
@@ -95,7 +98,13 @@ impl Story {
                 let told = &mut self.steps[*step as usize];
                 told.started = told.started.or(Some(*at));
                 told.ended = None;
-                told.attempts.push(attempt);
+                // One that could not be made yet is made now.
+                let same = |a: &Attempt| {
+                    a.outcome.is_none() && (a.number, a.undo) == (attempt.number, attempt.undo)
+                };
+                if !told.attempts.last().is_some_and(same) {
+                    told.attempts.push(attempt);
+                }
             }
             Event::Unchanged { step } => {
                 let told = &mut self.steps[*step as usize];
@@ -125,7 +134,11 @@ impl Story {
                 }
             }
             Event::CallFailed {
-                step, reason, at, ..
+                step,
+                failure,
+                reason,
+                at,
+                ..
             } => {
                 let goes_on = matches!(
                     self.run.steps()[*step as usize].state,
@@ -134,8 +147,9 @@ impl Story {
                 let ended = self.failure(*step).is_some();
                 let undo = self.run.steps()[*step as usize].direction == Direction::Undo;
                 let told = &mut self.steps[*step as usize];
-                if goes_on {
-                    // Looking failed; the operation itself goes on.
+                let not_now = matches!(failure, Failure::NotNow { .. }) && !ended;
+                if goes_on || not_now {
+                    // Looking failed, or nobody was called: the attempt goes on.
                     if let Some(attempt) = told.attempts.last_mut() {
                         attempt.reason = Some(reason.clone());
                     }

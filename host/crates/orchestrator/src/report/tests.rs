@@ -230,3 +230,34 @@ fn halted_and_retried() {
         "#]],
     );
 }
+
+#[test]
+fn an_attempt_that_could_not_be_made_yet_is_one_attempt() {
+    let not_now = Failure::NotNow {
+        retry_after_ms: None,
+    };
+    let events = vec![
+        Event::Began,
+        started(0, 1_000),
+        failed(0, not_now, "busy", 1_000),
+        started(0, 2_000),
+        failed(0, not_now, "busy", 2_000),
+        started(0, 5_000),
+        failed(0, BLIP, "no", 6_000),
+        started(0, 7_000),
+        Event::Succeeded { step: 0 },
+        Event::Unchanged { step: 1 },
+    ];
+    check(
+        OnFailure::Rollback,
+        3,
+        events,
+        expect![[r#"
+        completed 0..9000
+        database: created 1000..8000
+          do 1 1000..6000 failed no
+          do 2 7000..8000 succeeded 
+        app: unchanged 9000..9000
+    "#]],
+    );
+}

@@ -18,12 +18,17 @@ use crate::driver::Driver;
 use crate::job::{Job, Report, Settlement, Target, failure_of};
 use crate::neighbours;
 use crate::observer::Observer;
+use crate::prepared::prepared;
 use crate::records::{ResourceRecord, encode, key};
+use crate::slots::Slot;
 
 /// An engine that asks to be polled without a pause would keep a core busy.
 const MIN_POLL_MS: u64 = 50;
 /// Nobody wants to hear later than this that something is ready.
 const MAX_POLL_MS: u64 = 600_000;
+
+/// A shorter wait for a turn is nothing to the timeout of an operation.
+const LONG_WAIT_MS: u64 = 1_000;
 
 /// Why an operation that may begin has not.
 const WAITS_FOR_TURN: &str = "waits for a turn: as many calls are under way as the host, the engine or the environment may have";
@@ -35,6 +40,8 @@ pub(super) struct Finished {
     call: Call,
     target: Target,
     report: Report,
+    /// How long it waited for its turn.
+    waited_ms: u64,
 }
 
 impl RunLoop {
@@ -147,6 +154,7 @@ impl RunLoop {
             call,
             target,
             report,
+            waited_ms,
         } = finished;
         if matches!(report, Report::NotBegun) {
             self.calling.remove(&step);
@@ -172,6 +180,10 @@ impl RunLoop {
         if !awaited || state.direction != direction {
             self.late(driver, target, report, batch);
             return None;
+        }
+        if waited_ms >= LONG_WAIT_MS && !matches!(report, Report::NotBegun) {
+            let ms = waited_ms;
+            self.queue.push_back(Event::Waited { step, ms });
         }
         let name = target.record().name.clone();
         let now = driver.context.now();
@@ -269,6 +281,20 @@ impl RunLoop {
     }
 }
 
+/// Waits for the engine, so that a start does not use up time and attempts of
+/// what was under way before it, and then for a turn. Says for how many
+/// milliseconds it waited for that.
+async fn turn(context: &Context, job: &Job, observer: &Observer) -> (Slot, u64) {
+    let engine = &job.target.record().engine;
+    let message = format!("waits for the engine {engine}, which is being prepared");
+    let prepared = prepared(context, engine);
+    observer.while_waiting(&message, prepared).await;
+    let since = context.now();
+    let turn = context.slots.acquire(&job.ticket);
+    let slot = observer.while_waiting(WAITS_FOR_TURN, turn).await;
+    (slot, context.now().0.saturating_sub(since.0))
+}
+
 /// Does a call and always answers, also when something in it panics: a run
 /// must not wait for an answer that never comes.
 async fn perform(
@@ -283,13 +309,11 @@ async fn perform(
         Purpose::Destroy => "destroy",
         Purpose::Inspect => "inspect",
     };
-    let turn = async {
-        tokio::select! {
-            slot = context.slots.acquire(&job.ticket) => Some(slot),
-            () = context.shutdown.cancelled() => None,
-        }
+    let slot = tokio::select! {
+        slot = turn(&context, &job, &observer) => Some(slot),
+        () = context.shutdown.cancelled() => None,
     };
-    let slot = observer.while_waiting(WAITS_FOR_TURN, turn).await;
+    let (slot, waited_ms) = slot.map_or((None, 0), |(slot, ms)| (Some(slot), ms));
     let began = std::time::Instant::now();
     // A worker whose leases ran out must begin nothing: others may have.
     let report = if slot.is_some() && context.worker.alive_as(job.worker, context.now()) {
@@ -329,5 +353,6 @@ async fn perform(
         call,
         target,
         report,
+        waited_ms,
     });
 }

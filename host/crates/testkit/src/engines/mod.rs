@@ -122,10 +122,22 @@ impl FakeEngines {
             version: "1.0.0".into(),
             features,
             status,
+            concurrency: u32::MAX,
             id: id.clone(),
         };
         self.state().engines.insert(id, head);
         self.changed.send_replace(());
+    }
+
+    /// How many calls an engine takes at once. It does not hold anybody to it.
+    ///
+    /// # Panics
+    /// When there is no engine of that name.
+    pub fn takes_at_once(&self, name: &str, calls: u32) {
+        let id = EngineId::new(name).expect("an engine's name");
+        let mut state = self.state();
+        let head = state.engines.get_mut(&id).expect("an engine of that name");
+        head.concurrency = calls;
     }
 
     /// Puts another component in the place of an engine's.

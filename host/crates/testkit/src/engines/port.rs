@@ -24,7 +24,10 @@ struct Now<'a> {
 impl Engines for FakeEngines {
     fn head(&self, engine: &EngineId) -> Result<EngineHead, EngineError> {
         let head = self.state().engines.get(engine).cloned();
-        head.ok_or_else(|| unavailable(format!("there is no engine {engine}")))
+        head.ok_or_else(|| EngineError::Unavailable {
+            message: format!("there is no engine {engine}"),
+            retry_after: None,
+        })
     }
 
     fn names(&self) -> Vec<EngineId> {
