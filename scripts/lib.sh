@@ -87,10 +87,13 @@ load_environment() {
 
 # The programs that tests and benchmarks compare with or drive, in variables
 # that they read. What is on PATH is used; else the pinned Go module is built.
+tofu_program() {
+    command -v tofu || "$ROOT/scripts/peers" tofu
+}
 terraform_program() {
     if [ -n "${NESTOR_TERRAFORM:-}" ]; then
         echo "$NESTOR_TERRAFORM"
     else
-        command -v tofu || command -v terraform || "$ROOT/scripts/peers" tofu
+        command -v tofu || command -v terraform || tofu_program
     fi
 }

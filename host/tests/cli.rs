@@ -129,11 +129,42 @@ fn help_explains_the_codes_and_completions_are_scripts() {
             "{shell}"
         );
     }
+}
+
+#[test]
+fn a_config_is_checked_for_people_and_programs() {
     let check = nestor(&["config", "check"]);
     assert!(
         check.status.success() && text(&check.stdout).contains("is valid"),
         "{check:?}"
     );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("catalog/broken")).unwrap();
+    let broken = folder.path().join("catalog/broken/definition.yaml");
+    std::fs::write(broken, "name: [\n").unwrap();
+    let config = folder.path().join("nestor.yaml");
+    let yaml = "catalog: {directory: catalog}\nserver: {max_queue: 7}\n\
+        engines: {helm: {concurrency: 3}}\nwebhooks: {allow_private: [10.0.0.0/8]}\n";
+    std::fs::write(&config, yaml).unwrap();
+    let config = config.to_string_lossy();
+    let check = nestor(&["config", "check", &config, "-o", "json"]);
+    assert_eq!(check.status.code(), Some(2), "{check:?}");
+    let said: Value = serde_json::from_slice(&check.stdout).unwrap();
+    assert_eq!(said["valid"], false, "{said:#}");
+    assert_eq!(said["brokenDefinitions"].as_array().unwrap().len(), 1);
+    let settings = &said["settings"];
+    for (key, is) in [
+        ("server.max_queue", Value::from(7)),
+        ("server.max_requests", 512.into()),
+        ("engines.helm.concurrency", 3.into()),
+        ("webhooks.allow_private", "10.0.0.0/8".into()),
+    ] {
+        assert_eq!(settings[key], is, "{said:#}");
+    }
+    let check = nestor(&["config", "check", &config]);
+    assert_eq!(check.status.code(), Some(2));
+    assert!(!text(&check.stdout).contains("is valid"), "{check:?}");
+    assert!(text(&check.stderr).contains("broken definitions"));
 }
 
 const DEFINITION: &str = "name: thing\nversion: 1.0.0\nconfig: {type: object}\n\

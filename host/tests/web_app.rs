@@ -3,11 +3,10 @@
 
 mod support;
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{World, guest, root, settled};
+use support::{World, guest, root, settled, tofu};
 
 const FILE: &str = "examples/web-app/deployment.json";
 
@@ -53,20 +52,10 @@ async fn a_database_by_terraform_reaches_a_chart_by_helm() {
     web_app(World::new(None)).await;
 }
 
-/// OpenTofu from its pinned module, when `scripts/peers tofu` has built it:
-/// that takes minutes, and a machine with Terraform does not need it.
+/// As above, also where Terraform is what is on PATH.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_by_opentofu_reaches_a_chart_by_helm() {
-    let built = Command::new(root().join("scripts/peers"))
-        .args(["--built", "tofu"])
-        .output()
-        .expect("the script runs");
-    if !built.status.success() {
-        eprintln!("not run: `scripts/peers tofu` builds what this needs");
-        return;
-    }
-    let tofu = String::from_utf8_lossy(&built.stdout).trim().to_owned();
-    web_app(World::with_tool(None, Path::new(&tofu))).await;
+    web_app(World::with_tool(None, &tofu())).await;
 }
 
 async fn web_app(mut world: World) {

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nestor_client::{Change, Client, Drift};
+use nestor_client::{Client, Drift};
 
 use super::out::{Cell, Colour, Table, one_line};
+use super::plan::difference;
 use super::{Code, Failure, Format, Out, OutputArgs};
 
 /// Between two looks at whether the server has looked.
@@ -101,7 +102,7 @@ fn report(seen: &Drift, out: &Out) -> String {
             text.push_str(&format!(
                 "{}: {}\n",
                 one_line(&resource.name),
-                difference(change)
+                difference(change, ["(nothing)", "gone"])
             ));
         }
         let more = resource.changes.len().saturating_sub(SHOWN) + resource.more_changes;
@@ -110,19 +111,6 @@ fn report(seen: &Drift, out: &Out) -> String {
         }
     }
     text
-}
-
-fn difference(change: &Change) -> String {
-    let shown = |value: &Option<serde_json::Value>| match value {
-        Some(value) => one_line(&value.to_string()),
-        None => "(nothing)".to_owned(),
-    };
-    let path = one_line(&change.path);
-    format!(
-        "{path}: {} → {}",
-        shown(&change.before),
-        shown(&change.after)
-    )
 }
 
 fn colour(status: &str) -> Colour {
@@ -154,7 +142,8 @@ mod tests {
             "resources": [
                 {"name": "app", "engine": "helm", "status": "unsupported", "reason": "delivered through Git"},
                 {"name": "db", "engine": "terraform", "status": "drifted", "reason": "1 changed outside",
-                 "changes": [{"path": "a#/size", "before": 1, "after": 2}], "moreChanges": 4},
+                 "changes": [{"path": "a#/size", "before": 1, "after": 2}, {"path": "a#/key", "before": "x", "after": "y", "sensitive": true},
+                             {"path": "a#/zone", "before": "z"}, {"path": "a#/tag", "after": 1}], "moreChanges": 4},
             ],
         }));
         expect![[r#"
@@ -164,6 +153,9 @@ mod tests {
             app   unsupported  helm       delivered through Git
             db    drifted      terraform  1 changed outside
             db: a#/size: 1 → 2
+            db: a#/key: (sensitive) → (sensitive)
+            db: a#/zone: z → gone
+            db: a#/tag: (nothing) → 1
             db: and 4 more
         "#]]
         .assert_eq(&report(&drifted, &Out::plain()));

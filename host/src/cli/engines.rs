@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use nestor_client::{Client, Engine, EngineList};
-use nestor_core::grant::Manifest;
+use nestor_core::grant::{Capabilities, Manifest};
+use nestor_core::units::{show_duration, show_size};
+use serde_json::Value;
 
-use super::out::{Cell, Colour, Table, one_line, pretty};
+use super::out::{Cell, Colour, Table, pretty};
 use super::{Code, Failure, Format, Out, OutputArgs};
 
 #[derive(Debug, Subcommand)]
@@ -212,19 +214,134 @@ fn detail(engine: &Engine, out: &Out) -> String {
     row("summary", engine.summary.as_str().into());
     row("source", engine.source.as_str().into());
     row("digest", engine.digest.as_str().into());
-    row("size", format!("{} KiB", engine.size / 1024).into());
+    row("size", size(engine.size).into());
     row("loaded", engine.loaded_at.as_str().into());
     row("features", engine.features.join(", ").into());
-    let granted = if engine.granted.is_null() {
-        "nothing yet".to_owned()
-    } else {
-        pretty(&engine.granted)
-    };
-    let granted: Vec<String> = granted.lines().map(super::out::clean).collect();
     format!(
-        "{}{}\n{}\n",
+        "{}\n{}\n{}",
         table.show(out, None),
-        out.paint(Colour::Dim, &one_line("may do")),
-        granted.join("\n")
+        out.paint(Colour::Bold, "May do"),
+        rights(&engine.granted, out)
     )
+}
+
+/// `86.9 MiB`: for people, who compare no bytes.
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => {
+            let tenths = bytes * 10 / 1_048_576;
+            format!("{}.{} MiB", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// A row for each capability, in the words of what is said to be missing when
+/// an engine does not load.
+fn rights(granted: &Value, out: &Out) -> String {
+    if granted.is_null() {
+        return "nothing yet\n".to_owned();
+    }
+    let Ok(may) = Capabilities::from_json(granted, "the grant") else {
+        // Of a newer server.
+        return format!("{}\n", super::out::clean(&pretty(granted)));
+    };
+    let mut table = Table::default();
+    let mut row = |capability: &str, is: String| {
+        table.row([Cell::of(capability, Colour::Dim), is.into()]);
+    };
+    for rule in &may.http {
+        for path in &rule.paths {
+            let methods = rule.methods.join("/");
+            row("http", format!("{methods} {}{path}", rule.origin));
+        }
+        let auth = match &rule.auth {
+            Some(auth) => format!("secret {} as {}", auth.secret, auth.scheme.as_str()),
+            None => "no auth".to_owned(),
+        };
+        row(
+            "",
+            format!(
+                "with addresses {}, redirects {}, max_body {}, deadline {}, {auth}",
+                rule.addresses.as_str(),
+                rule.redirects.as_str(),
+                show_size(rule.max_body),
+                show_duration(rule.deadline)
+            ),
+        );
+    }
+    row("fs", "/definition ro".to_owned());
+    let checkout = may.checkout();
+    let (mode, quota) = (checkout.mode.as_str(), show_size(checkout.quota));
+    row("fs", format!("/work {mode} with quota {quota}"));
+    for rule in &may.tools {
+        for args in &rule.args {
+            row("tool", format!("{} with arguments {args}", rule.name));
+        }
+        for env in &rule.env {
+            row("tool", format!("{} with variable {env}", rule.name));
+        }
+        let deadline = show_duration(rule.deadline);
+        row("tool", format!("{} with deadline {deadline}", rule.name));
+    }
+    for secret in &may.secrets {
+        row("secrets", secret.clone());
+    }
+    row("kv", format!("quota {}", show_size(may.kv_quota)));
+    let limits = &may.limits;
+    for (key, is) in [
+        ("memory", show_size(limits.memory)),
+        ("cpu", show_duration(limits.cpu)),
+        ("wall", show_duration(limits.wall)),
+        ("log_bytes", show_size(limits.log_bytes)),
+        ("events_per_second", limits.events_per_second.to_string()),
+        ("output_bytes", show_size(limits.output_bytes)),
+        ("concurrency", limits.concurrency.to_string()),
+    ] {
+        row("limits", format!("{key} {is}"));
+    }
+    table.show(out, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn what_an_engine_may_do_reads_well() {
+        let manifest = "schema = 1\n[engine]\nid = \"a\"\nversion = \"1.0.0\"\nworld = \"nestor:engine/engine@0.1.0\"\n\
+            [[http]]\norigin = \"https://a.example\"\npaths = [\"/v1/**\"]\n\
+            [[tool]]\nname = \"terraform\"\nargs = [[\"plan\", \"**\"]]\nenv = [\"TF_INPUT=0\"]\n\
+            [secrets]\nnames = [\"token\"]\n";
+        let granted = Manifest::parse(manifest, "engine.toml").unwrap();
+        let granted = granted.capabilities.to_json();
+        expect![[r#"
+            http     GET/HEAD https://a.example:443/v1/**
+                     with addresses public, redirects none, max_body 8MiB, deadline 30s, no auth
+            fs       /definition ro
+            fs       /work rw with quota 256MiB
+            tool     terraform with arguments ["plan", "**"]
+            tool     terraform with variable TF_INPUT=0
+            tool     terraform with deadline 20m
+            secrets  token
+            kv       quota 1MiB
+            limits   memory 96MiB
+            limits   cpu 10s
+            limits   wall 5m
+            limits   log_bytes 1MiB
+            limits   events_per_second 20
+            limits   output_bytes 8MiB
+            limits   concurrency 16
+        "#]]
+        .assert_eq(&rights(&granted, &Out::plain()));
+        assert_eq!(rights(&Value::Null, &Out::plain()), "nothing yet\n");
+        let newer = serde_json::json!({"moon": true});
+        assert!(rights(&newer, &Out::plain()).contains("\"moon\": true"));
+        let sizes = [(0, "0 KiB"), (290_000, "284 KiB"), (91_136_000, "86.9 MiB")];
+        for (bytes, shown) in sizes {
+            assert_eq!(size(bytes), shown);
+        }
+    }
 }

@@ -134,7 +134,7 @@ mod tests {
             "edges": [
                 {"from": "database", "to": "deployment", "reason": "reference"},
                 {"from": "database", "to": "dns", "reason": "explicit"},
-                {"from": "deployment", "to": "dns", "reason": "explicit, reference"},
+                {"from": "deployment", "to": "dns", "reason": "explicit and reference"},
             ],
         }))
         .unwrap();
@@ -142,7 +142,7 @@ mod tests {
             NAME        STATUS       ENGINE     DEFINITION  AFTER
             database    ready        terraform  a:1.0.0
             deployment  in_progress  helm       b:1.0.0     database (reference)
-            dns         blocked      terraform  c:1.0.0     database (explicit), deployment (explicit, reference)
+            dns         blocked      terraform  c:1.0.0     database (explicit), deployment (explicit and reference)
         "#]].assert_eq(&table(&graph, &Out::plain()));
         expect![[r#"
             digraph "a\"b" {

@@ -230,7 +230,8 @@ impl Command {
             Self::Engines(command) => command.format(),
             Self::Webhooks(command) => command.format(),
             Self::Render(args) => args.format(),
-            Self::Serve(_) | Self::Config(_) | Self::Completions { .. } => Format::Table,
+            Self::Config(command) => command.format(),
+            Self::Serve(_) | Self::Completions { .. } => Format::Table,
         }
     }
 }
@@ -372,10 +373,11 @@ mod tests {
             "report a --run 3 -o junit",
             "webhooks list",
             "webhooks put a --url https://x.example/ --secret-file s --type deployment.ready --type resource.*",
+            "webhooks put a --url u --allow-private=false --any",
             "webhooks dead-letters a --limit 10 -o json",
             "webhooks redeliver a web/1 web/2",
             "config check",
-            "config check nestor.yaml",
+            "config check nestor.yaml -o json",
             "completions bash",
             "drift a",
             "drift a --now -o json",

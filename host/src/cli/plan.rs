@@ -156,7 +156,10 @@ fn planned(resource: &PlannedChange, out: &Out) -> String {
         ));
     }
     for change in resource.changes.iter().take(MAX_CHANGES) {
-        text.push_str(&format!("    {}\n", difference(change)));
+        text.push_str(&format!(
+            "    {}\n",
+            difference(change, ["", "gone, or not known yet"])
+        ));
     }
     if resource.changes.len() > MAX_CHANGES {
         text.push_str(&format!(
@@ -174,19 +177,27 @@ fn planned(resource: &PlannedChange, out: &Out) -> String {
     text
 }
 
-fn difference(change: &Change) -> String {
-    let side = |value: &Option<Value>| match value {
-        Some(_) if change.sensitive => "(sensitive)".to_owned(),
-        Some(value) => value_text(value),
-        None => String::new(),
+/// `/size: 20 → 50`; a side that is not there has its own words, or none.
+pub(crate) fn difference(change: &Change, nothing: [&str; 2]) -> String {
+    let side = |value: &Value| match change.sensitive {
+        true => "(sensitive)".to_owned(),
+        false => value_text(value),
     };
-    let (before, after) = (side(&change.before), side(&change.after));
-    let path = one_line(&change.path);
-    match (before.is_empty(), after.is_empty()) {
-        (true, true) => format!("{path} changes"),
-        (true, false) => format!("{path}: {after}"),
-        (false, true) => format!("{path}: {before} → gone, or not known yet"),
-        (false, false) => format!("{path}: {before} → {after}"),
+    let (before, after) = (change.before.as_ref(), change.after.as_ref());
+    let what = match (before.map(side), after.map(side)) {
+        (None, None) => "changes".to_owned(),
+        (None, Some(after)) if nothing[0].is_empty() => after,
+        (before, after) => format!(
+            "{} → {}",
+            before.as_deref().unwrap_or(nothing[0]),
+            after.as_deref().unwrap_or(nothing[1])
+        ),
+    };
+    match one_line(&change.path) {
+        // The whole of it.
+        path if path.is_empty() => what,
+        path if before.is_none() && after.is_none() => format!("{path} {what}"),
+        path => format!("{path}: {what}"),
     }
 }
 
@@ -199,7 +210,7 @@ pub(crate) fn value_text(value: &Value) -> String {
         };
     }
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) if !text.is_empty() => text.clone(),
         other => other.to_string(),
     };
     nestor_core::text::shortened(&one_line(&text), MAX_VALUE)
@@ -241,7 +252,8 @@ mod tests {
                  "reason": "size changed", "adopts": "old-app/db", "dependsOn": [], "changes": [
                     {"path": "/size", "before": 20, "after": 50},
                     {"path": "/password", "before": "x", "after": "y", "sensitive": true},
-                    {"path": "/tags"}],
+                    {"path": "/tags"}, {"path": "/zone", "before": "a"}, {"path": "/note", "after": ""},
+                    {"path": "", "after": {"a": 1}}],
                  "outputs": {"endpoint": {"$unknown": "string"}}},
                 {"name": "deployment", "engine": "helm", "catalogRef": "k8s-deployment:2.1.0", "action": "possible",
                  "reason": "hangs on database.endpoint", "dependsOn": ["database"], "changes": [], "outputs": {}},
@@ -257,6 +269,9 @@ mod tests {
                 /size: 20 → 50
                 /password: (sensitive) → (sensitive)
                 /tags changes
+                /zone: a → gone, or not known yet
+                /note: ""
+                {"a":1}
                 output endpoint: (string, known after it is applied)
             ? possible deployment  k8s-deployment:2.1.0  helm  after database
                 hangs on database.endpoint

@@ -15,7 +15,7 @@ pub(crate) enum WebhooksCommand {
     List(OutputArgs),
     /// Show one webhook
     Get(OneArgs),
-    /// Make a webhook, or change one
+    /// Make a webhook, or change one: what is not said stays as it is
     Put(PutArgs),
     /// Take a webhook away, with what waits for it
     Delete(OneArgs),
@@ -57,12 +57,15 @@ pub(crate) struct PutArgs {
     /// Only of this deployment
     #[arg(long)]
     deployment: Option<String>,
-    /// Only of these types: deployment.ready, deployment.*, resource.*, *; without it deployment.*
+    /// Only of these types: deployment.ready, deployment.*, resource.*, *; a new webhook has deployment.*
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// A private address is meant; only as far as the server's config allows
+    /// Forget what it was restricted to, and begin with what stands here
     #[arg(long)]
-    allow_private: bool,
+    any: bool,
+    /// A private address is meant; only as far as the server's config allows
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    allow_private: Option<bool>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -118,7 +121,13 @@ pub(crate) async fn run(
             out.answer(&webhook.raw, |out| detail(&webhook, out))?;
         }
         WebhooksCommand::Put(args) => {
-            let webhook = client.put_webhook(&args.name, &body(args)?).await?;
+            let before = match client.webhook(&args.name).await {
+                Ok(before) => before.raw,
+                Err(error) if error.problem().is_some_and(|p| p.status == 404) => Value::Null,
+                Err(error) => return Err(error.into()),
+            };
+            let body = body(args, &before)?;
+            let webhook = client.put_webhook(&args.name, &body).await?;
             out.answer(&webhook.raw, |out| detail(&webhook, out))?;
         }
         WebhooksCommand::Delete(args) => {
@@ -153,8 +162,13 @@ pub(crate) async fn run(
     Ok(Code::Done)
 }
 
-fn body(args: &PutArgs) -> Result<Value, Failure> {
-    let mut filter = Map::new();
+/// The whole of a webhook: what it was before, with what is said over it.
+fn body(args: &PutArgs, before: &Value) -> Result<Value, Failure> {
+    let mut filter = match &before["filter"] {
+        Value::Object(filter) if !args.any => filter.clone(),
+        _ => Map::new(),
+    };
+    let allowed = before["allowPrivate"].as_bool().unwrap_or(false);
     for (field, value) in [
         ("composer", &args.composer),
         ("environment", &args.environment),
@@ -173,7 +187,7 @@ fn body(args: &PutArgs) -> Result<Value, Failure> {
         "secret": secret(&args.secret_file)?,
         "previousSecret": secret(&args.previous_secret_file)?,
         "filter": filter,
-        "allowPrivate": args.allow_private,
+        "allowPrivate": args.allow_private.unwrap_or(allowed),
     }))
 }
 
@@ -236,6 +250,12 @@ fn detail(webhook: &Webhook, out: &Out) -> String {
             row(name, value.as_str().into());
         }
     }
+    if webhook.allow_private {
+        row(
+            "private",
+            "allowed, as far as the server's config goes".into(),
+        );
+    }
     row("waiting", webhook.pending.to_string().into());
     row("dead letters", webhook.dead_letters.to_string().into());
     if let Some(failure) = &webhook.last_failure {
@@ -266,4 +286,41 @@ fn letters(name: &str, page: &DeadLetters, out: &Out) -> String {
         text.push_str(&format!("There may be more: --cursor {next}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays_as_it_is() {
+        let before = json!({
+            "url": "https://old.example/", "allowPrivate": true,
+            "filter": {"environment": "production", "types": ["deployment.ready"]},
+        });
+        let put = |words: &str, before: &Value| {
+            let words = std::iter::once("nestor webhooks put a --url u").chain([words]);
+            let words = words.flat_map(str::split_whitespace);
+            let cli = <super::super::Cli as clap::Parser>::parse_from(words);
+            let super::super::Command::Webhooks(WebhooksCommand::Put(args)) = cli.command else {
+                panic!("it is another command");
+            };
+            body(&args, before).unwrap()
+        };
+        let moved = put("", &before);
+        assert_eq!(moved["url"], "u");
+        assert_eq!(moved["filter"], before["filter"]);
+        assert_eq!(moved["allowPrivate"], true);
+        let changed = put("--composer web --type *", &before);
+        assert_eq!(
+            changed["filter"],
+            json!({"environment": "production", "composer": "web", "types": ["*"]})
+        );
+        let anew = put("--any --deployment d --allow-private=false", &before);
+        assert_eq!(anew["filter"], json!({"deployment": "d"}));
+        assert_eq!(anew["allowPrivate"], false);
+        let first = put("--allow-private", &Value::Null);
+        assert_eq!(first["filter"], json!({}));
+        assert_eq!(first["allowPrivate"], true);
+    }
 }

@@ -44,7 +44,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<Code, Failure> {
     runtime.block_on(serve(config, begun))
 }
 
-fn orchestrator_limits(config: &Config) -> nestor_orchestrator::Limits {
+/// What the coordinator may do at once.
+pub(crate) fn orchestrator_limits(config: &Config) -> nestor_orchestrator::Limits {
     let default = nestor_orchestrator::Limits::default();
     let calls = config.server.max_calls;
     nestor_orchestrator::Limits {
@@ -59,6 +60,17 @@ fn orchestrator_limits(config: &Config) -> nestor_orchestrator::Limits {
             .iter()
             .filter_map(|(id, engine)| Some((id.clone(), engine.concurrency?)))
             .collect(),
+        ..default
+    }
+}
+
+/// What the API takes at once.
+pub(crate) fn api_limits(config: &Config) -> nestor_api::Limits {
+    let default = nestor_api::Limits::default();
+    nestor_api::Limits {
+        drain: config.server.grace,
+        requests: config.server.max_requests.unwrap_or(default.requests),
+        streams: config.server.max_streams.unwrap_or(default.streams),
         ..default
     }
 }
@@ -126,12 +138,7 @@ async fn serve(config: Config, begun: Instant) -> Result<Code, Failure> {
     .map_err(|e| Failure::local(e.to_string()))?;
 
     let shutdown = CancellationToken::new();
-    let mut api_limits = nestor_api::Limits {
-        drain: config.server.grace,
-        ..nestor_api::Limits::default()
-    };
-    api_limits.requests = config.server.max_requests.unwrap_or(api_limits.requests);
-    api_limits.streams = config.server.max_streams.unwrap_or(api_limits.streams);
+    let api_limits = api_limits(&config);
     let api = Api::new(nestor_api::Parts {
         service: Arc::new(orchestrator.clone()),
         webhooks: Arc::new(orchestrator.clone()),

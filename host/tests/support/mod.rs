@@ -46,6 +46,24 @@ pub(crate) fn terraform() -> PathBuf {
         .expect("neither tofu nor terraform is on PATH: set NESTOR_TERRAFORM, or run `make test`")
 }
 
+/// OpenTofu: from PATH, else the pinned one, which `make test` builds.
+pub(crate) fn tofu() -> PathBuf {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).map(|dir| dir.join("tofu"));
+    if let Some(found) = found.into_iter().find(|file| file.is_file()) {
+        return found;
+    }
+    let built = Command::new(root().join("scripts/peers"))
+        .args(["--built", "tofu"])
+        .output()
+        .expect("the script runs");
+    assert!(
+        built.status.success(),
+        "there is no tofu: run `scripts/peers tofu`, which builds it once, or `make test`"
+    );
+    String::from_utf8_lossy(&built.stdout).trim().into()
+}
+
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) port: u16,

@@ -356,7 +356,7 @@ pub struct GraphEdge {
     pub from: String,
     /// Depends on it.
     pub to: String,
-    /// `explicit`, `reference`, or both.
+    /// `explicit`, `reference`, or `explicit and reference`.
     #[serde(default)]
     pub reason: String,
 }

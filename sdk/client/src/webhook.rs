@@ -109,6 +109,9 @@ pub struct Webhook {
     /// Which events.
     #[serde(default)]
     pub filter: WebhookFilter,
+    /// Whether private addresses are meant, as far as the host allows.
+    #[serde(default)]
+    pub allow_private: bool,
     /// Events that wait.
     #[serde(default)]
     pub pending: u64,

@@ -1,5 +1,6 @@
 //! Which addresses messages may go to.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use nestor_core::address::{Place, Range, place};
@@ -9,6 +10,18 @@ use nestor_core::address::{Place, Range, place};
 pub struct Allowed {
     ranges: Vec<Range>,
     hosts: Vec<String>,
+}
+
+/// As the config writes it; `none` when nothing is listed.
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges = self.ranges.iter().map(ToString::to_string);
+        let all: Vec<String> = ranges.chain(self.hosts.iter().cloned()).collect();
+        if all.is_empty() {
+            return f.write_str("none");
+        }
+        f.write_str(&all.join(", "))
+    }
 }
 
 impl Allowed {
@@ -86,6 +99,10 @@ mod tests {
         for bad in ["10.1.0.0/40", "a b", "", "http://x", "x..y", "10.1.2"] {
             assert!(allowed.add(bad).is_err(), "{bad}");
         }
+        assert_eq!(
+            allowed.to_string(),
+            "10.1.0.0/16, fd00::/8, 127.0.0.1/32, hooks.internal"
+        );
         let may = |host: &str, address: &str, meant: bool| {
             allowed.check(host, address.parse().unwrap(), meant).is_ok()
         };
