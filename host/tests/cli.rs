@@ -172,7 +172,7 @@ const DEFINITION: &str = "name: thing\nversion: 1.0.0\nconfig: {type: object}\n\
 
 fn deployment(colour: &str, noop: &str) -> String {
     format!(
-        "id: paint\ncomposer: team\nenvironment: dev\npolicy: {{onFailure: halt}}\nresources:\n  \
+        "id: paint\ncomposer: team\nenvironment: dev\nlabels: {{tier: web, team: a}}\npolicy: {{onFailure: halt}}\nresources:\n  \
          - {{name: a, catalogRef: thing:^1, config: {{colour: {colour}, secret: hidden, noop: {{{noop}}}}}}}\n  \
          - {{name: b, catalogRef: thing:^1, config: {{colour: \"${{resources.a.outputs.colour}}\"}}}}\n"
     )
@@ -213,7 +213,16 @@ async fn a_deployments_life_from_the_command_line() {
     let listed: Value =
         serde_json::from_slice(&world.nestor(&["get", "-o", "json"]).stdout).unwrap();
     assert_eq!(listed["items"][0]["id"], "paint");
-    assert!(world.expect(0, &["get", "paint"]).contains("(sensitive)"));
+    let shown = world.expect(0, &["get", "paint"]);
+    assert!(
+        shown.contains("(sensitive)") && shown.contains("team=a tier=web"),
+        "{shown}"
+    );
+    let labelled = world.expect(0, &["get", "-l", "tier=web", "-l", "team=a"]);
+    assert!(labelled.contains("paint"), "{labelled}");
+    let others = world.expect(0, &["get", "-l", "tier=web", "-l", "team=b"]);
+    assert!(others.contains("no such deployments"), "{others}");
+    world.expect(2, &["get", "-l", "tier"]);
     assert!(
         world
             .expect(0, &["get", "--status", "failed"])

@@ -25,6 +25,14 @@ pub(crate) struct GetArgs {
     /// List only those with a status, such as ready or in_progress
     #[arg(long, conflicts_with = "id")]
     status: Option<String>,
+    /// List only those with a label; may be given several times
+    #[arg(
+        short,
+        long = "label",
+        conflicts_with = "id",
+        value_name = "NAME=VALUE"
+    )]
+    labels: Vec<String>,
     /// List also those that are deleted and still known
     #[arg(long, conflicts_with_all = ["id", "status"])]
     deleted: bool,
@@ -65,6 +73,7 @@ pub(crate) async fn run(args: &GetArgs, client: &Client, out: &Out) -> Result<Co
                 composer: args.composer.clone(),
                 environment: args.environment.clone(),
                 status: args.status.clone(),
+                labels: args.labels.clone(),
             };
             let also_deleted = args.deleted || args.status.is_some();
             let (page, raw) = all(&filter, also_deleted, args.limit, client).await?;

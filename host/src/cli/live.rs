@@ -373,6 +373,13 @@ pub(crate) fn headline(deployment: &Deployment, out: &Out) -> String {
     if deployment.status == DeploymentStatus::AwaitingApproval {
         text.push_str(&format!("{}\n", to_approve(deployment)));
     }
+    if !deployment.labels.is_empty() {
+        let labels = deployment.labels.iter();
+        let labels: Vec<String> = labels
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        text.push_str(&format!("{}\n", one_line(&labels.join(" "))));
+    }
     if let Some(at) = &deployment.expires_at {
         text.push_str(&format!("expires at {}\n", one_line(at)));
     }
@@ -535,9 +542,11 @@ mod tests {
             {"plan": "sha256:12", "revision": 2, "action": "apply", "requestedAt": ""}
         ))
         .unwrap();
+        waiting.labels = [("tier".into(), "web".into())].into();
         expect_test::expect![[r#"
             web-app  awaiting_approval (deploying) 50%  revision 2  prod  team
             approve: nestor approve web-app · refuse: nestor cancel web-app · plan sha256:12
+            tier=web
         "#]]
         .assert_eq(&headline(&waiting, &Out::plain()));
     }

@@ -350,6 +350,7 @@ mod tests {
             "approve a --plan sha256:00 --comment fine --wait -y",
             "get",
             "get web-app -o yaml",
+            "get -l tier=web --label team=a",
             "get --environment production --status ready --limit 5",
             "watch web-app",
             "delete web-app --wait",

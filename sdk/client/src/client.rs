@@ -58,6 +58,8 @@ pub struct Filter {
     pub environment: Option<String>,
     /// With this status.
     pub status: Option<String>,
+    /// With each of these labels, written `NAME=VALUE`.
+    pub labels: Vec<String>,
 }
 
 /// Which resources of a deployment to work on; the default is all.
@@ -267,10 +269,12 @@ impl Client {
     ) -> Result<Reply<DeploymentPage>, ClientError> {
         let mut url = self.url(&["api", "v1", "deployments"]);
         let limit = limit.map(|n| n.to_string());
+        let labels = (!filter.labels.is_empty()).then(|| filter.labels.join(","));
         let pairs = [
             ("composer", filter.composer.as_deref()),
             ("environment", filter.environment.as_deref()),
             ("status", filter.status.as_deref()),
+            ("label", labels.as_deref()),
             ("cursor", cursor),
             ("limit", limit.as_deref()),
         ];

@@ -159,6 +159,9 @@ pub struct Deployment {
     /// What to know although nothing failed.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Free-form, by key.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// What waits for somebody to approve it, or was approved.
     #[serde(default)]
     pub approval: Option<Approval>,
