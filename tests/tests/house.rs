@@ -42,6 +42,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         "scenarios that share one world",
     ),
     (
+        "host/crates/orchestrator/tests/same_thing.rs",
+        650,
+        "scenarios that share one world",
+    ),
+    (
         "host/crates/orchestrator/tests/plans.rs",
         750,
         "tables of plans in one world",

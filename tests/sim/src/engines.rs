@@ -552,6 +552,10 @@ impl Engines for SimEngines {
                 inner.breach(Invariant::OneOperationAtATime, detail);
             }
         }
+        let _busy = Busy {
+            engines: self,
+            place,
+        };
         let result = match call.function {
             Function::Apply | Function::Destroy => self.change(&call).await.map(Reply::Outcome),
             Function::Observe => self.observe(&call).await.map(Reply::Outcome),
@@ -561,14 +565,25 @@ impl Engines for SimEngines {
             }
         };
         self.alive().await;
-        let mut inner = self.world.lock();
-        let mine = |(_, host, freezes): &(String, Arc<SimStore>, u64)| {
-            Arc::ptr_eq(host, &self.host) && *freezes == self.host.freezes()
-        };
-        if inner.busy.get(&place).is_some_and(mine) {
-            inner.busy.remove(&place);
-        }
-        drop(inner);
         result
+    }
+}
+
+/// A call under way. It is over with its answer, and when its caller goes away.
+struct Busy<'a> {
+    engines: &'a SimEngines,
+    place: (String, String),
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let own = &self.engines.host;
+        let mine = |(_, host, freezes): &(String, Arc<SimStore>, u64)| {
+            Arc::ptr_eq(host, own) && *freezes == own.freezes()
+        };
+        let mut inner = self.engines.world.lock();
+        if inner.busy.get(&self.place).is_some_and(mine) {
+            inner.busy.remove(&self.place);
+        }
     }
 }

@@ -268,6 +268,21 @@ async fn a_tool_ends_with_its_call_and_may_say_farewell() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     calling.abort();
     assert!(gone(&fixture, "dropped").await);
+
+    // While it says farewell, nobody else begins in its checkout.
+    let host = fixture.host.clone();
+    let calling = tokio::spawn(async move {
+        let script = "trap '/bin/sleep 0.5; /bin/rm busy; exit 0' INT; : > busy; while :; do /bin/sleep 0.05; done";
+        apply(&host, "tool-user", sh(script)).await
+    });
+    let file = fixture.path("checkouts/test/web-app/database/busy");
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    calling.abort();
+    let script = "if [ -e busy ]; then echo busy; else echo free; fi";
+    let (lines, _) = run(&fixture, sh(script)).await.unwrap();
+    assert_eq!(lines, ["out: free"]);
 }
 
 #[test]

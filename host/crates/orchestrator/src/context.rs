@@ -19,6 +19,7 @@ use crate::records::decode;
 use crate::scheduler::Scheduler;
 use crate::slots::{self, Slots};
 use crate::surroundings::Surroundings;
+use crate::sweep::Swept;
 use crate::view::EventView;
 use crate::webhooks::Hooks;
 use crate::worker::Worker;
@@ -85,6 +86,7 @@ pub(crate) struct Context {
     pub(crate) worker: Worker,
     pub(crate) alarms: Alarms,
     pub(crate) looking: Looking,
+    pub(crate) swept: Swept,
     pub(crate) hooks: Hooks,
     pub(crate) events: broadcast::Sender<Arc<(DeploymentId, EventView)>>,
     pub(crate) shutdown: CancellationToken,
@@ -139,6 +141,7 @@ impl Context {
             worker,
             alarms: Alarms::default(),
             looking: Looking::default(),
+            swept: Swept::default(),
             hooks: Hooks::new(notifier),
             events: broadcast::Sender::new(LIVE_EVENTS),
             shutdown: CancellationToken::new(),

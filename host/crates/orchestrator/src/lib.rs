@@ -54,6 +54,7 @@ mod slots;
 mod status;
 mod submit;
 mod surroundings;
+mod sweep;
 mod unbegun;
 mod validate;
 pub mod view;

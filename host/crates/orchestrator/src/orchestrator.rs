@@ -22,15 +22,14 @@ use crate::view::{
 };
 use crate::worker::Worker;
 use crate::{
-    alarms, approve, drift, feed, impact, present, preview, recovery, report, submit, webhooks,
+    alarms, approve, drift, feed, impact, present, preview, recovery, report, submit, sweep,
+    webhooks,
 };
 
 /// The largest page of a list.
 const MAX_PAGE: usize = 500;
 /// Deployments read at once while filtering.
 const LIST_READ: usize = 500;
-/// Idempotency records swept at each start.
-const SWEEP: usize = 100_000;
 
 /// The orchestrator. A cheap handle; all of them are the same one.
 #[derive(Clone)]
@@ -63,7 +62,7 @@ impl Orchestrator {
         if !context.store.exclusive() {
             tasks.spawn(recovery::keep_alive(Arc::clone(&context)));
         }
-        sweep(&context).await?;
+        sweep::now_and_then(&context);
         Ok(Self { context })
     }
 
@@ -465,26 +464,5 @@ fn accepted(id: &DeploymentId, status: &StatusRecord, next: DeploymentStatus) ->
         revision: status.revision,
         status: next,
         warnings: Vec::new(),
-    }
-}
-
-/// Forgets idempotency keys that are past their time.
-async fn sweep(context: &Context) -> Result<(), StoreError> {
-    let now = context.now();
-    let page = context.store.scan(key::IDEMPOTENCY, None, SWEEP).await?;
-    let mut batch = nestor_core::ports::Batch::new();
-    for (at, bytes) in page {
-        let record: Result<crate::submit::IdempotencyRecord, _> =
-            crate::records::decode(&at, &bytes);
-        if record.is_ok_and(|r| r.at.plus_millis(submit::IDEMPOTENCY_MS) <= now) {
-            batch.delete(at);
-        }
-    }
-    if batch.writes.is_empty() {
-        return Ok(());
-    }
-    match context.store.commit(batch).await {
-        Ok(()) | Err(nestor_core::ports::CommitError::Guard { .. }) => Ok(()),
-        Err(nestor_core::ports::CommitError::Store(error)) => Err(error),
     }
 }

@@ -91,9 +91,29 @@ pub(crate) struct BlockRecord {
     /// Why it is not handed over now, if this deployment would take it over.
     #[serde(default)]
     pub(crate) adopts: Option<String>,
+    /// What other resources of its run would have to wait for after that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) also: Vec<BlockRecord>,
 }
 
 impl BlockRecord {
+    pub(crate) fn of(resource: &ResourceName, owner: &OwnerRecord, adopts: Option<String>) -> Self {
+        Self {
+            identity: owner.identity.clone(),
+            resource: resource.clone(),
+            owner: owner.deployment.clone(),
+            owned: owner.resource.clone(),
+            adopts,
+            also: Vec::new(),
+        }
+    }
+
+    /// What a resource waits for.
+    pub(crate) fn about(&self, resource: &str) -> Option<&Self> {
+        let mut all = std::iter::once(self).chain(&self.also);
+        all.find(|block| block.resource.as_str() == resource)
+    }
+
     pub(crate) fn reason(&self) -> String {
         if let Some(why) = &self.adopts {
             return format!(

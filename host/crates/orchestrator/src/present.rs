@@ -242,7 +242,8 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
         .filter(|_| status.gate.is_none() && !status.blocked);
     let mut views = live.map_or_else(Vec::new, |live| steps(live, &planned, resources));
     for view in &mut views {
-        if let Some(block) = block.as_ref().filter(|b| b.resource.as_str() == view.name) {
+        let block = block.as_ref().and_then(|block| block.about(&view.name));
+        if let Some(block) = block.filter(|_| view.status == ResourceStatus::Pending) {
             waits(view, block);
         }
     }
@@ -275,10 +276,7 @@ fn resource_views(whole: &Whole) -> Vec<ResourceView> {
         if status.left_out.iter().any(|left| left == name) {
             view.reason = Some("left as it is: the last run was of a part only".into());
         }
-        if let Some(block) = block
-            .as_ref()
-            .filter(|block| block.resource.as_str() == name)
-        {
+        if let Some(block) = block.as_ref().and_then(|block| block.about(name)) {
             waits(&mut view, block);
         }
         views.push(view);

@@ -12,6 +12,7 @@ use nestor_core::ports::StoreError;
 use crate::context::Context;
 use crate::records::{TodoRecord, key};
 use crate::scheduler::{park, wake};
+use crate::surroundings::is_due;
 use crate::worker::BEAT_MS;
 use crate::{alarms, webhooks};
 
@@ -50,7 +51,7 @@ pub(crate) async fn take_up(context: &Arc<Context>) -> Result<(), StoreError> {
         // Void when somebody asked for something since it was written.
         let wait = waits
             .get(id.as_str())
-            .filter(|wait| wait.asked == todo.asked && wait.until > now);
+            .filter(|wait| wait.asked == todo.asked && !is_due(wait.until, now));
         match wait {
             Some(wait) => park(context, &id, todo.ticket(), wait.until),
             None => wake(context, &id, &todo.ticket()),

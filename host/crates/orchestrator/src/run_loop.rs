@@ -25,6 +25,7 @@ use crate::records::{
     JournalEntry, Request, ResourceRecord, RevisionRecord, RunRecord, encode, key,
 };
 use crate::recovery::WaitRecord;
+use crate::surroundings::is_due;
 use crate::view::EventView;
 use crate::{narrate, status};
 use calls::Finished;
@@ -301,14 +302,15 @@ impl RunLoop {
             && self.deferred.is_empty()
             && self.polls.is_empty()
             && self.reports.is_empty();
-        let until = self.next_time().filter(|_| idle)?;
+        let until = self.next_time(now).filter(|_| idle)?;
         (until >= now.plus_millis(PARK_MS)).then_some(until)
     }
 
     /// When something is to do that nobody rings for.
-    fn next_time(&self) -> Option<Timestamp> {
-        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        timer.into_iter().chain(self.held_until).min()
+    fn next_time(&self, now: Timestamp) -> Option<Timestamp> {
+        let timers = self.timers.iter().map(|Reverse((at, _))| *at);
+        let times = timers.chain(self.held_until);
+        times.map(|at| if is_due(at, now) { now } else { at }).min()
     }
 
     /// A run can end while an operation that it gave up is being looked at.
@@ -517,7 +519,7 @@ impl RunLoop {
 
     async fn wait(&mut self, driver: &Driver) {
         let stopping = driver.context.shutdown.is_cancelled();
-        let due = self.next_time().filter(|_| !stopping);
+        let due = self.next_time(driver.context.now()).filter(|_| !stopping);
         let surroundings = Arc::clone(&driver.context.surroundings);
         let timer = async {
             match due {
@@ -544,23 +546,27 @@ impl RunLoop {
     /// Timers that are due: dispatch, or look. A timer that was replaced by a
     /// later one of the same step finds a state that is not due yet.
     fn fire(&mut self, now: Timestamp) {
-        if self.held_until.is_some_and(|at| at <= now) {
+        if self.held_until.is_some_and(|at| is_due(at, now)) {
             self.look_again();
         }
-        while let Some(Reverse((at, step))) = self.timers.peek().copied() {
-            if at > now {
-                return;
+        let mut due = Vec::new();
+        self.timers.retain(|Reverse((at, step))| {
+            if is_due(*at, now) {
+                due.push((*at, *step));
             }
-            self.timers.pop();
+            !is_due(*at, now)
+        });
+        due.sort_unstable();
+        for (_, step) in due {
             match &self.run.steps()[step as usize].state {
                 StepState::Due {
                     not_before: Some(at),
                     ..
-                } if *at <= now => self.ready.push_back(step),
+                } if is_due(*at, now) => self.ready.push_back(step),
                 StepState::Pending { poll_at: at }
                 | StepState::Unsettled {
                     not_before: Some(at),
-                } if *at <= now => {
+                } if is_due(*at, now) => {
                     self.polls.push_back(step);
                 }
                 StepState::Due { .. }

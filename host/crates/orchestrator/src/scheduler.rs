@@ -19,6 +19,7 @@ use nestor_core::queue::{Bounds, FairQueue, Place, Ticket};
 use crate::context::Context;
 use crate::driver::drive;
 use crate::live::Live;
+use crate::surroundings::is_due;
 use crate::worker::Lease;
 
 /// One composer leaves a quarter of the places to the others.
@@ -221,7 +222,10 @@ pub(crate) fn park(context: &Context, id: &DeploymentId, ticket: Ticket, until: 
 /// Wakes what is parked when its time comes, until the host goes down.
 pub(crate) async fn keep_time(context: Arc<Context>) {
     loop {
-        let next = context.scheduler.lock().sleepers.first().map(|(at, _)| *at);
+        let (woken, next) = context.scheduler.lock().wake_due(context.now());
+        if woken {
+            give_turns(&context);
+        }
         let time = async {
             match next {
                 Some(at) => context.surroundings.sleep_until(at).await,
@@ -230,23 +234,9 @@ pub(crate) async fn keep_time(context: Arc<Context>) {
         };
         tokio::select! {
             () = time => {}
-            () = context.scheduler.earlier.notified() => continue,
+            () = context.scheduler.earlier.notified() => {}
             () = context.shutdown.cancelled() => return,
         }
-        {
-            let now = context.now();
-            let mut state = context.scheduler.lock();
-            while let Some((at, id)) = state.sleepers.first().cloned() {
-                if at > now {
-                    break;
-                }
-                state.sleepers.pop_first();
-                if let Some(Entry::Parked { ticket, lease, .. }) = state.entries.remove(&id) {
-                    state.enqueue(&id, &ticket, lease, now);
-                }
-            }
-        }
-        give_turns(&context);
     }
 }
 
@@ -327,6 +317,26 @@ impl State {
             since,
         };
         self.entries.insert(id.clone(), queued);
+    }
+
+    /// Queues what is due. Says whether anything was, and when something else is.
+    fn wake_due(&mut self, now: Timestamp) -> (bool, Option<Timestamp>) {
+        let mut woken = false;
+        loop {
+            // What is too far away to be true stands at the end.
+            let ends = [self.sleepers.first(), self.sleepers.last()];
+            let found = ends.into_iter().flatten().find(|(at, _)| is_due(*at, now));
+            let Some(due) = found.cloned() else {
+                break;
+            };
+            self.sleepers.remove(&due);
+            let (_, id) = due;
+            if let Some(Entry::Parked { ticket, lease, .. }) = self.entries.remove(&id) {
+                self.enqueue(&id, &ticket, lease, now);
+                woken = true;
+            }
+        }
+        (woken, self.sleepers.first().map(|(at, _)| *at))
     }
 
     fn park(&mut self, id: &DeploymentId, ticket: Ticket, until: Timestamp, lease: Option<Lease>) {

@@ -4,33 +4,50 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use nestor_core::environment::Environments;
 use nestor_core::ids::{EngineId, Timestamp};
 use nestor_core::ports::Engines;
-use nestor_core::queue::{Bounds, FairQueue, Place, Ticket};
+use nestor_core::queue::{Bounds, Class, FairQueue, Place, Ticket};
 
 use crate::context::Limits;
 use crate::surroundings::Surroundings;
 
 /// Hands out turns in the order of [`nestor_core::queue`].
 pub(crate) struct Slots {
-    queue: Mutex<FairQueue<oneshot::Sender<()>>>,
+    state: Mutex<State>,
     engines: Arc<dyn Engines>,
     /// What the config allows of each.
     allowed: BTreeMap<EngineId, usize>,
     surroundings: Arc<dyn Surroundings>,
 }
 
+struct State {
+    queue: FairQueue<oneshot::Sender<()>>,
+    /// Turns of background work that may be asked to end.
+    background: Vec<(Ticket, Arc<Notify>)>,
+}
+
 /// A turn. It is over when this is dropped.
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     ticket: Ticket,
+    wanted: Arc<Notify>,
+}
+
+impl Slot {
+    /// Returns once work waits that could begin if this turn was over; never
+    /// for a turn of work.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        let mine = |(_, wanted): &(Ticket, Arc<Notify>)| Arc::ptr_eq(wanted, &self.wanted);
+        self.slots.lock().background.retain(|turn| !mine(turn));
         self.slots.over(&self.ticket);
     }
 }
@@ -48,7 +65,7 @@ impl Drop for Waiting {
         if self.done {
             return;
         }
-        let waited = self.slots.lock().remove(&self.place).is_some();
+        let waited = self.slots.lock().queue.remove(&self.place).is_some();
         if !waited {
             self.slots.over(&self.ticket);
         }
@@ -63,7 +80,10 @@ impl Slots {
     ) -> Arc<Self> {
         Arc::new(Self {
             allowed: bounds.engines.clone(),
-            queue: Mutex::new(FairQueue::new(bounds)),
+            state: Mutex::new(State {
+                queue: FairQueue::new(bounds),
+                background: Vec::new(),
+            }),
             engines,
             surroundings,
         })
@@ -71,16 +91,16 @@ impl Slots {
 
     /// Waits for a turn. Giving up (dropping the future) is fine at any moment.
     pub(crate) async fn acquire(self: &Arc<Self>, ticket: &Ticket) -> Slot {
-        let (sender, turn) = oneshot::channel();
+        let (sender, mut turn) = oneshot::channel();
         let bound = ticket.engine.as_ref().and_then(|id| self.bound(id));
         let place = {
             let now = self.surroundings.now();
-            let mut queue = self.lock();
+            let mut state = self.lock();
             if let Some((engine, bound)) = bound {
-                queue.bound_engine(engine, bound);
+                state.queue.bound_engine(engine, bound);
             }
-            let place = queue.push(ticket, now, sender);
-            hand_out(&mut queue, now);
+            let place = state.queue.push(ticket, now, sender);
+            state.hand_out(now);
             place
         };
         let mut waiting = Waiting {
@@ -89,12 +109,21 @@ impl Slots {
             place,
             done: false,
         };
-        // The sender is in the queue until the turn comes.
-        let came = turn.await.is_ok();
-        waiting.done = came;
+        if turn.try_recv().is_err() {
+            self.lock().make_room(ticket);
+            // The sender is in the queue until the turn comes.
+            let _ = turn.await;
+        }
+        waiting.done = true;
+        let wanted = Arc::new(Notify::new());
+        if ticket.class == Class::Background {
+            let turn = (ticket.clone(), Arc::clone(&wanted));
+            self.lock().background.push(turn);
+        }
         Slot {
             slots: Arc::clone(self),
             ticket: ticket.clone(),
+            wanted,
         }
     }
 
@@ -109,21 +138,33 @@ impl Slots {
 
     fn over(&self, ticket: &Ticket) {
         let now = self.surroundings.now();
-        let mut queue = self.lock();
-        queue.release(ticket);
-        hand_out(&mut queue, now);
+        let mut state = self.lock();
+        state.queue.release(ticket);
+        state.hand_out(now);
     }
 
-    fn lock(&self) -> MutexGuard<'_, FairQueue<oneshot::Sender<()>>> {
-        // The queue is whole at every panic point.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // It is whole at every panic point.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who gave up between being chosen and being told gives the turn back itself.
-fn hand_out(queue: &mut FairQueue<oneshot::Sender<()>>, now: Timestamp) {
-    while let Some((_, waiting)) = queue.next(now) {
-        let _ = waiting.send(());
+impl State {
+    /// Who gave up between being chosen and being told gives the turn back itself.
+    fn hand_out(&mut self, now: Timestamp) {
+        while let Some((_, waiting)) = self.queue.next(now) {
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Asks one turn of background work to end, if that is what work waits for.
+    fn make_room(&mut self, waiting: &Ticket) {
+        let in_the_way = |(turn, _): &(Ticket, Arc<Notify>)| self.queue.in_the_way(turn, waiting);
+        if waiting.class == Class::Work
+            && let Some(place) = self.background.iter().position(in_the_way)
+        {
+            self.background.swap_remove(place).1.notify_one();
+        }
     }
 }
 
@@ -145,7 +186,6 @@ mod tests {
     use super::*;
     use crate::surroundings::RealSurroundings;
     use nestor_core::ids::{ComposerId, EnvironmentName};
-    use nestor_core::queue::Class;
     use nestor_testkit::FakeEngines;
 
     fn ticket() -> Ticket {
@@ -176,10 +216,46 @@ mod tests {
         drop(first);
         drop(third);
         let fourth = slots.acquire(&ticket()).await;
-        assert_eq!(slots.lock().under_way(), 1);
+        assert_eq!(slots.lock().queue.under_way(), 1);
         drop(fourth);
-        assert_eq!(slots.lock().under_way(), 0);
-        assert_eq!(slots.lock().waiting(), 0);
+        assert_eq!(slots.lock().queue.under_way(), 0);
+        assert_eq!(slots.lock().queue.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn background_work_is_asked_to_end_by_work_that_waits_for_it() {
+        let of = |class, engine: &str| Ticket {
+            class,
+            engine: Some(EngineId::new(engine).unwrap()),
+            ..ticket()
+        };
+        let mut bounds = Bounds::of(10);
+        for engine in ["x", "y"] {
+            bounds.engines.insert(EngineId::new(engine).unwrap(), 1);
+        }
+        let engines = Arc::new(FakeEngines::with(&["x", "y"]));
+        let slots = Slots::new(bounds, engines, Arc::new(RealSurroundings));
+        let look = slots.acquire(&of(Class::Background, "x")).await;
+        let mut wanted = Box::pin(look.wanted());
+        // None of these waits for it.
+        let other = slots.acquire(&of(Class::Work, "y")).await;
+        let (work, background) = (of(Class::Work, "y"), of(Class::Background, "x"));
+        let mut more = Box::pin(slots.acquire(&work));
+        assert!(futures::poll!(&mut more).is_pending());
+        let mut second = Box::pin(slots.acquire(&background));
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(futures::poll!(&mut wanted).is_pending());
+        let work = of(Class::Work, "x");
+        let mut work = Box::pin(slots.acquire(&work));
+        assert!(futures::poll!(&mut work).is_pending());
+        assert!(futures::poll!(&mut wanted).is_ready());
+        drop(wanted);
+        drop(look);
+        let turn = work.await;
+        assert!(futures::poll!(&mut second).is_pending());
+        drop((turn, other));
+        second.await;
+        assert!(slots.lock().background.is_empty());
     }
 
     fn ticket_ref() -> &'static Ticket {

@@ -29,7 +29,7 @@ use crate::scope::{Compared, Difference};
 use crate::service::{Rejection, RequestMeta, Scope};
 use crate::surroundings::rfc3339;
 use crate::view::{Accepted, DeploymentStatus, EventView};
-use crate::{neighbours, ownership};
+use crate::{neighbours, ownership, sweep};
 
 /// How long an idempotency key is remembered.
 pub(crate) const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
@@ -319,6 +319,9 @@ pub(crate) async fn submit(
                 }
                 context.hooks.ring();
                 wake(context, &id, &record.ticket());
+                if used.is_some() {
+                    sweep::now_and_then(context);
+                }
                 return Ok(answer);
             }
             // Another request was faster: look again. With the same key it may

@@ -7,6 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nestor_core::execution::Jitter;
 use nestor_core::ids::Timestamp;
 
+/// For how long something may be left alone at most: an operation that goes on
+/// outside is looked at so often, and so is what a run waits for. Nobody wants
+/// to hear later than that.
+pub(crate) const LONGEST_WAIT_MS: u64 = 600_000;
+
+/// Whether the time has come to look at something. What is further away than
+/// anybody waits was written down by a clock that was put back since.
+pub(crate) fn is_due(at: Timestamp, now: Timestamp) -> bool {
+    at <= now || at.0 - now.0 > LONGEST_WAIT_MS
+}
+
 /// Where the orchestrator gets time and chance from.
 pub trait Surroundings: Send + Sync {
     /// Now.
@@ -53,6 +64,21 @@ pub(crate) fn rfc3339(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_further_away_than_anybody_waits_is_due() {
+        let now = Timestamp(1_000_000);
+        for (at, due) in [
+            (0, true),
+            (1_000_000, true),
+            (1_000_001, false),
+            (1_600_000, false),
+            (1_600_001, true),
+            (u64::MAX, true),
+        ] {
+            assert_eq!(is_due(Timestamp(at), now), due, "{at}");
+        }
+    }
 
     #[test]
     fn writes_rfc3339() {

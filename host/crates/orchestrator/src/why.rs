@@ -1,6 +1,6 @@
 //! Why a resource is where it is, when neither its engine nor a failure says so.
 
-use nestor_core::execution::{Direction, Mode, Run, StepKind, StepState, StopReason};
+use nestor_core::execution::{Direction, Mode, Outcome, Run, StepKind, StepState, StopReason};
 
 /// In a sentence for people; none where the status says it all.
 pub(crate) fn why(run: &Run, step: u32) -> Option<String> {
@@ -39,9 +39,10 @@ pub(crate) fn why(run: &Run, step: u32) -> Option<String> {
         StepState::Skipped { because: None } => Some("the run was stopped".into()),
         StepState::Done { .. } => match (is.direction, run.mode()) {
             (Direction::Forward, _) => None,
-            (Direction::Undo, Mode::Unwinding(StopReason::Cancel)) => {
-                Some("put back, because the run was stopped on request".into())
-            }
+            (
+                Direction::Undo,
+                Mode::Unwinding(StopReason::Cancel) | Mode::Ended(Outcome::Cancelled),
+            ) => Some("put back, because the run was stopped on request".into()),
             (Direction::Undo, _) => Some(match run.first_failure() {
                 Some((name, reason)) => format!("put back, because {name} failed: {reason}"),
                 None => "put back, because the run was stopped on request".into(),
@@ -116,6 +117,12 @@ mod tests {
         let undone = [turned.clone(), vec![started(1), done(1)]].concat();
         let back = [undone.clone(), vec![started(0), done(0)]].concat();
         let stuck = [turned.clone(), vec![started(1), failed(1, no)]].concat();
+        let lost = vec![
+            started(0),
+            Event::Recovered,
+            Event::CancelRequested,
+            failed(0, blip),
+        ];
         let quota = "no quota";
         type Row<'a> = (StepKind, OnFailure, Vec<Event>, u32, S, Option<&'a str>);
         let table: Vec<Row<'_>> = vec![
@@ -202,6 +209,14 @@ mod tests {
                 Some("app failed: no quota"),
             ),
             (Apply, Rollback, stuck, 1, S::Stuck, Some(quota)),
+            (
+                Apply,
+                Rollback,
+                [lost, vec![started(0), done(0)]].concat(),
+                0,
+                S::RolledBack,
+                Some("the run was stopped on request"),
+            ),
             (
                 Destroy,
                 Halt,

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
-use common::{World, assert_status, deploy, post, resource, settle, two, web};
+use common::{World, assert_status, deploy, post, resource, settle, two, until, web};
 use nestor_core::engine::EngineError;
-use nestor_core::ports::Function;
+use nestor_core::ports::{Batch, Function};
 use nestor_orchestrator::service::{ListFilter, Rejection, RequestMeta};
 use nestor_orchestrator::view::{DeploymentStatus, Phase, ResourceStatus};
 use nestor_testkit::engines::{Behaviour, Hang};
@@ -818,4 +818,30 @@ async fn an_engine_that_is_not_ready_yet_is_waited_for() {
     assert_eq!(view.phase, Phase::Validating, "{view:#?}");
     world.engines.add("fake");
     assert_status(&settle(&host, "web").await, DeploymentStatus::Ready);
+}
+
+#[tokio::test]
+async fn idempotency_keys_are_forgotten_after_a_day() {
+    let world = World::new();
+    let host = world.host().await;
+    let body = serde_json::to_vec(&two()).expect("JSON");
+    let posted = async |key: &str| {
+        let meta = RequestMeta {
+            idempotency_key: Some(key.into()),
+            ..RequestMeta::default()
+        };
+        host.submit(&body, meta).await.expect("accepted")
+    };
+    let kept = async || world.store.scan("idm/", None, 10_000).await.expect("kept");
+    posted("first").await;
+    let (_, record) = kept().await.remove(0);
+    // More than are read at once.
+    let mut batch = Batch::new();
+    for number in 0..2_500 {
+        batch.put(format!("idm/old-{number}"), record.clone());
+    }
+    world.store.commit(batch).await.expect("written");
+    world.clock.advance(Duration::from_secs(25 * 3_600));
+    posted("second").await;
+    until("only the new one is kept", async || kept().await.len() == 1).await;
 }

@@ -227,10 +227,9 @@ async fn a_look_makes_way_for_what_is_asked() {
     let mut next = two();
     next["resources"][0]["config"]["size"] = json!(2);
     post(&host, &next).await;
-    world.engines.release("app");
+    // Whatever the engine is doing: the look is dropped, and comes again.
     let view = common::settle(&host, "web").await;
     assert_eq!((view.revision, view.status), (2, DeploymentStatus::Ready));
-    // It was dropped before the next resource, and comes again.
     assert!(
         world
             .engines
@@ -245,6 +244,32 @@ async fn a_look_makes_way_for_what_is_asked() {
         (view.status, view.revision),
         (DeploymentDriftStatus::InSync, Some(2))
     );
+    assert_eq!(world.engines.overlaps(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_look_through_an_engine_that_takes_one_call_lets_work_go_first() {
+    let world = world(None);
+    world.engines.takes_at_once("fake", 1);
+    let host = world.host().await;
+    deploy(&host, &two()).await;
+    world
+        .engines
+        .script("app", Behaviour::default().hang(Hang::Looking));
+    host.check_drift("web", false, RequestMeta::default())
+        .await
+        .expect("taken");
+    world.engines.wait_for_call(Function::Drift, "app").await;
+    let mut other = common::web(&[("other", "app:1.0.0", json!({}))]);
+    other["id"] = json!("other");
+    post(&host, &other).await;
+    let view = common::settle(&host, "other").await;
+    assert_eq!(view.status, DeploymentStatus::Ready);
+    // Nothing is lost of the look.
+    world.engines.release("app");
+    let view = seen(&host, |v| !v.pending).await;
+    assert_eq!(view.status, DeploymentDriftStatus::InSync);
+    assert!(world.engines.calls_of(Function::Drift, "app").len() > 1);
     assert_eq!(world.engines.overlaps(), Vec::<String>::new());
 }
 

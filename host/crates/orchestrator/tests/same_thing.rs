@@ -5,11 +5,12 @@ mod common;
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use nestor_core::definition::JsonType;
 use nestor_core::engine::EngineError;
 use nestor_core::ids::{DefinitionName, EngineId};
 use nestor_orchestrator::service::{Rejection, RequestMeta};
-use nestor_orchestrator::view::{DeploymentStatus, Phase, ResourceStatus};
+use nestor_orchestrator::view::{DeploymentStatus, EventView, Phase, ResourceStatus};
 use nestor_orchestrator::{Offer, Orchestrator};
 use nestor_testkit::catalog::simple;
 use nestor_testkit::engines::Behaviour;
@@ -551,4 +552,78 @@ async fn impact_tells_what_would_be_touched_elsewhere() {
     let of = Offer::Engine(EngineId::new("fake").expect("a name"));
     let of_engine = host.impact_of(&of).await.expect("an impact");
     assert_eq!(of_engine.summary["possibly"], 5);
+}
+
+#[tokio::test]
+async fn each_resource_that_waits_for_somebody_elses_thing_says_for_which() {
+    let world = world();
+    let other = Behaviour::ready([("id", "y")]);
+    world.engines.script("other-source", other);
+    let host = world.host().await;
+    ready(&host, &thing("first", "fail", "x")).await;
+    ready(&host, &thing("other", "fail", "y")).await;
+    let mut second = late("second", "queue");
+    let more = [
+        ("other-source", json!({"name": "another source"})),
+        (
+            "later",
+            json!({"name": "${resources.other-source.outputs.id}"}),
+        ),
+    ];
+    for (name, config) in more {
+        let resource = json!({"name": name, "catalogRef": "thing:1.0.0", "config": config});
+        let resources = second["resources"].as_array_mut();
+        resources.expect("a list").push(resource);
+    }
+    post(&host, &second).await;
+    until("both say so", async || {
+        let view = host.get("second").await.expect("there");
+        let blocked = |name: &str, by: &str| {
+            let view = resource(&view, name);
+            let reason = view.reason.as_deref().unwrap_or_default();
+            view.status == ResourceStatus::Blocked
+                && view.blocked_by == [by]
+                && reason.contains("until that one lets go")
+        };
+        blocked("late", "first/box") && blocked("later", "other/box")
+    })
+    .await;
+    for id in ["other", "first"] {
+        let deleted = host.delete(id, RequestMeta::default()).await;
+        deleted.expect("accepted");
+        is(&host, id, DeploymentStatus::Deleted).await;
+    }
+    is(&host, "second", DeploymentStatus::Ready).await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_thing_and_giving_that_up_are_told_of_the_deployment() {
+    let world = world();
+    let host = world.host().await;
+    ready(&host, &thing("first", "fail", "x")).await;
+    ready(&host, &thing("second", "fail", "y")).await;
+    post(&host, &thing("second", "queue", "x")).await;
+    waits(&host, "second").await;
+    host.cancel("second", RequestMeta::default())
+        .await
+        .expect("accepted");
+    is(&host, "second", DeploymentStatus::Ready).await;
+    let events = host.events("second", None, false).await.expect("there");
+    let of_deployment = |event: &EventView| event.id.is_some() && event.resource.is_none();
+    let told: Vec<_> = events
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .filter(of_deployment)
+        .map(|event| (event.kind, event.status))
+        .collect();
+    let status = |status| ("status".to_owned(), Some(status));
+    assert_eq!(
+        told[told.len() - 3..],
+        [
+            status(DeploymentStatus::Pending),
+            ("withdrawn".to_owned(), None),
+            status(DeploymentStatus::Ready),
+        ]
+    );
 }

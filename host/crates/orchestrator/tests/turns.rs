@@ -169,6 +169,35 @@ async fn who_waits_and_becomes_more_important_goes_first() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+    for restarted in [false, true] {
+        let world = World::new();
+        let claim = Behaviour::default().pending(1).poll_after(CLAIM);
+        world.engines.script("claim", claim);
+        world.clock.advance(Duration::from_secs(3_600));
+        world.clock.hold(true);
+        let mut host = world.host().await;
+        post(&host, &single("claim", "team", "claim")).await;
+        until("it is parked", async || {
+            host.occupancy() == occupancy(0, 0, 1)
+        })
+        .await;
+        world.clock.set_back(Duration::from_secs(3_600));
+        if restarted {
+            drop(host);
+            host = world.host().await;
+        } else {
+            world.clock.advance(Duration::from_secs(10 * 60));
+        }
+        until("it is looked at", async || {
+            let view = host.get("claim").await.expect("there");
+            view.status == DeploymentStatus::Ready
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_full_queue_takes_nothing_that_is_not_in_it() {
     let mut world = World::new();
     world.limits.queue = 1;

@@ -23,6 +23,9 @@ pub trait Engines: Send + Sync {
     /// Calls one function in a fresh instance. With `digest` the operation
     /// stays on the version it began with, as long as that is still held;
     /// otherwise the head serves it.
+    ///
+    /// Dropped, the call ends with all it does outside, and the next call for
+    /// the same home begins after that.
     async fn call(&self, call: EngineCall) -> Result<Reply, EngineError>;
 }
 

@@ -103,6 +103,23 @@ impl Usage {
         engine && environment && background && within(self.total, self.bounds.total)
     }
 
+    pub(super) fn in_the_way(&self, turn: &Ticket, waiting: &Ticket) -> bool {
+        let full = |used: Option<&usize>, bound: Option<&usize>| {
+            bound.is_some_and(|bound| used.copied().unwrap_or(0) >= *bound)
+        };
+        let of_engine = |id: &EngineId| full(self.engines.get(id), self.bounds.engines.get(id));
+        let engine = waiting.engine.as_ref().is_some_and(of_engine);
+        let name = &waiting.environment;
+        let environment = full(
+            self.environments.get(name),
+            self.bounds.environments.get(name),
+        );
+        let total = self.total >= self.bounds.total;
+        (total || engine || environment)
+            && (!engine || turn.engine == waiting.engine)
+            && (!environment || turn.environment == waiting.environment)
+    }
+
     pub(super) fn bound_engine(&mut self, engine: EngineId, turns: usize) {
         self.bounds.engines.insert(engine, turns);
     }

@@ -238,6 +238,12 @@ impl<T> FairQueue<T> {
         Some((ticket, item.item))
     }
 
+    /// Whether the end of that turn is all that `waiting` needs.
+    #[must_use]
+    pub fn in_the_way(&self, turn: &Ticket, waiting: &Ticket) -> bool {
+        self.usage.in_the_way(turn, waiting)
+    }
+
     /// A turn is over.
     pub fn release(&mut self, ticket: &Ticket) {
         self.usage.end(ticket);

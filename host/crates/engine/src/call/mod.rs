@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use nestor_core::engine::EngineError;
 use nestor_core::ports::{Function, Reply};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -23,6 +24,7 @@ use crate::bindings::nestor::engine::types as wit;
 use crate::convert::{self, Description, Reader};
 use crate::host::Checkout;
 use crate::runtime::Runtime;
+use crate::tools::Running;
 use cpu::{Meter, Metered};
 use stderr::Tail;
 use stop::Stop;
@@ -134,14 +136,20 @@ pub(crate) async fn ask(
 ) -> Result<Answer, EngineError> {
     let runtime = Arc::clone(runtime);
     let engine = around.engine.clone();
+    let tools = around.toolbox.running();
+    let checkout = turn.as_ref().and_then(|turn| turn.checkout.clone());
     let (tell, told) = oneshot::channel();
     let work = async move { run(&runtime, &pre, around, bounds, question, turn, tell).await };
     let task = tokio::spawn(work.in_current_span());
-    let _abort = AbortOnDrop(task.abort_handle());
-    if let Ok(answer) = told.await {
+    let mut asked = Asked(Some((task, tools, checkout)));
+    let told = told.await;
+    let task = asked.0.take().map(|(task, ..)| task);
+    if let Ok(answer) = told {
         return answer;
     }
-    if let Err(error) = task.await {
+    if let Some(task) = task
+        && let Err(error) = task.await
+    {
         tracing::error!(%engine, %error, "a call failed inside the host");
     }
     Err(EngineError::Trapped(
@@ -149,11 +157,24 @@ pub(crate) async fn ask(
     ))
 }
 
-struct AbortOnDrop(AbortHandle);
+/// A call that was not answered yet. Dropped, it ends, tools included, and the
+/// checkout is free after that.
+struct Asked(Option<(JoinHandle<()>, Running, Option<Arc<Checkout>>)>);
 
-impl Drop for AbortOnDrop {
+impl Drop for Asked {
     fn drop(&mut self) {
-        self.0.abort();
+        let Some((task, tools, checkout)) = self.0.take() else {
+            return;
+        };
+        task.abort();
+        // Without a runtime, everything ends with the process.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = task.await;
+                tools.ended().await;
+                drop(checkout);
+            });
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use nestor_core::engine::{
     Action, CallContext, EngineError, ProposedChanges, Purpose, ResourceRequest,
 };
 use nestor_core::environment::DriftAction;
-use nestor_core::ids::{EngineId, Timestamp};
+use nestor_core::ids::Timestamp;
 use nestor_core::ports::{Batch, EngineCall, EngineStatus, Function, NoObserver, Reply, Standing};
 use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::DeliveryMode;
@@ -26,15 +26,12 @@ use crate::foresee::Basis;
 use crate::gate::Intent;
 use crate::mask;
 use crate::ownership::handed_over;
+use crate::prepared::prepared;
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, encode, key,
 };
 use crate::view::{DeploymentStatus, EventView};
 
-/// How long to wait for an engine that is being compiled: as long as a run does.
-const ENGINE_WAIT_MS: u64 = 600_000;
-/// Between two looks at whether it is.
-const ENGINE_LOOK_MS: u64 = 250;
 /// Differences of one resource that are kept; the rest is counted.
 const CHANGES_KEPT: usize = 100;
 
@@ -106,75 +103,66 @@ impl Driver {
     async fn look_at_all(&self, record: &DeploymentRecord) -> Result<Seen, Stop> {
         let mut seen = Vec::new();
         for resource in self.resources().await? {
-            if self.context.shutdown.is_cancelled() {
-                return Err(Stop::Shutdown);
-            }
-            if self.something_else_waits().await? {
-                return Ok(Seen::Interrupted);
-            }
-            self.prepared(&resource.engine).await?;
-            let found = match cannot_tell(&self.context, &resource) {
-                Some(found) => found,
-                None => {
-                    let ticket = Ticket {
-                        composer: record.composer.clone(),
-                        environment: record.environment.clone(),
-                        engine: Some(resource.engine.clone()),
-                        priority: record.priority,
-                        class: Class::Background,
-                    };
-                    let slot = loop {
-                        tokio::select! {
-                            biased;
-                            () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
-                            slot = self.context.slots.acquire(&ticket) => break slot,
-                            () = self.handle.bell.notified() => {
-                                if self.something_else_waits().await? {
-                                    return Ok(Seen::Interrupted);
-                                }
-                            }
-                        }
-                    };
-                    // A worker whose leases ran out must begin nothing.
-                    let held = self.lease.worker();
-                    if !self.context.worker.alive_as(held, self.context.now()) {
-                        return Err(Stop::Fenced);
-                    }
-                    let call = self.drift_call(record, &resource);
-                    let answer = AssertUnwindSafe(self.context.engines.call(call))
-                        .catch_unwind()
-                        .await
-                        .unwrap_or_else(|_| {
-                            Err(EngineError::Trapped(
-                                "the host failed during the call; its log has more".into(),
-                            ))
-                        });
-                    drop(slot);
-                    judge(&resource, answer)
+            let found = tokio::select! {
+                biased;
+                () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
+                asked = self.something_else_is_asked() => {
+                    asked?;
+                    return Ok(Seen::Interrupted);
                 }
+                found = self.look_at_one(record, &resource) => found?,
             };
             seen.push(found);
         }
         Ok(Seen::All(seen))
     }
 
-    /// Waits for an engine that is still being compiled, as after a start: what
-    /// cannot be looked at now can be in a moment.
-    async fn prepared(&self, engine: &EngineId) -> Result<(), Stop> {
-        let context = &self.context;
-        let give_up = context.now().plus_millis(ENGINE_WAIT_MS);
-        while context.now() < give_up
-            && context
-                .engines
-                .head(engine)
-                .is_ok_and(|head| head.status == EngineStatus::Preparing)
-            && !self.something_else_waits().await?
-        {
-            let next = context.now().plus_millis(ENGINE_LOOK_MS);
-            tokio::select! {
-                () = context.surroundings.sleep_until(next) => {}
-                () = context.shutdown.cancelled() => return Err(Stop::Shutdown),
+    /// Looks at one resource. Dropped at any moment, as what is asked for goes
+    /// first: the engine's work ends with that.
+    async fn look_at_one(
+        &self,
+        record: &DeploymentRecord,
+        resource: &ResourceRecord,
+    ) -> Result<ResourceDrift, Stop> {
+        // What cannot be looked at now can be in a moment.
+        prepared(&self.context, &resource.engine).await;
+        if let Some(found) = cannot_tell(&self.context, resource) {
+            return Ok(found);
+        }
+        let ticket = Ticket {
+            composer: record.composer.clone(),
+            environment: record.environment.clone(),
+            engine: Some(resource.engine.clone()),
+            priority: record.priority,
+            class: Class::Background,
+        };
+        loop {
+            let slot = self.context.slots.acquire(&ticket).await;
+            // A worker whose leases ran out must begin nothing.
+            let held = self.lease.worker();
+            if !self.context.worker.alive_as(held, self.context.now()) {
+                return Err(Stop::Fenced);
             }
+            let call = self.context.engines.call(self.drift_call(record, resource));
+            let answer = tokio::select! {
+                biased;
+                answer = AssertUnwindSafe(call).catch_unwind() => answer,
+                // Work needs the place: the look begins anew when there is room.
+                () = slot.wanted() => continue,
+            };
+            let answer = answer.unwrap_or_else(|_| {
+                Err(EngineError::Trapped(
+                    "the host failed during the call; its log has more".into(),
+                ))
+            });
+            return Ok(judge(resource, answer));
+        }
+    }
+
+    /// Returns once something else is asked of the deployment.
+    async fn something_else_is_asked(&self) -> Result<(), Stop> {
+        while !self.something_else_waits().await? {
+            self.handle.bell.notified().await;
         }
         Ok(())
     }

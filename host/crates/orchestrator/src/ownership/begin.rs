@@ -211,7 +211,7 @@ impl Driver {
         };
         Ok(match self.queue_up(&asked, owner, raw).await? {
             Queued::Waits(told) => {
-                if let Some(event) = told {
+                for event in told {
                     self.context.publish(&self.id, event);
                 }
                 Owned::Waits

@@ -20,13 +20,13 @@ use crate::view::EventView;
 pub(crate) enum Late {
     /// It is this deployment's.
     Owned,
-    /// It was taken over, as this. With events as below.
+    /// It was taken over, as this. With events that are durable and were not
+    /// told yet.
     Adopted(Box<ResourceRecord>, Vec<EventView>),
     /// It is somebody else's, for good.
     Refused(String),
-    /// It is somebody else's for now; whoever lets go rings. With an event that
-    /// is durable and was not told yet.
-    Waits(Option<EventView>),
+    /// It is somebody else's for now; whoever lets go rings. With events as above.
+    Waits(Vec<EventView>),
 }
 
 /// A step that is about to begin.
@@ -134,9 +134,21 @@ impl Driver {
         adopts: Option<String>,
     ) -> Result<Late, Guarded> {
         let (resource, revision) = (beginning.resource, beginning.revision.revision);
-        let others = self.waits_with().await.map_err(Guarded::Stop)?;
-        if others.is_some_and(|other| &other != resource) {
-            return Ok(Late::Waits(None));
+        let at = key::blocked(&self.id);
+        let block = self.context.read_raw::<BlockRecord>(&at).await;
+        if let Some((mut block, raw)) = block.map_err(stopped)?
+            && &block.resource != resource
+        {
+            let mine = BlockRecord::of(resource, &owner, adopts);
+            if !block.also.contains(&mine) {
+                block.also.retain(|other| &other.resource != resource);
+                block.also.push(mine);
+                let mut batch = Batch::new();
+                batch.guard(Guard::Equals(at.clone(), raw));
+                batch.put(at, encode(&block));
+                self.commit(batch).await?;
+            }
+            return Ok(Late::Waits(Vec::new()));
         }
         let asked = Asked {
             resource,

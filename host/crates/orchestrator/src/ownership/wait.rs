@@ -22,9 +22,9 @@ pub(super) struct Asked<'a> {
 
 /// What came of queueing up.
 pub(super) enum Queued {
-    /// Written down that it waits. With an event that is durable and was not
+    /// Written down that it waits. With events that are durable and were not
     /// told yet.
-    Waits(Option<EventView>),
+    Waits(Vec<EventView>),
     /// It cannot.
     Refused(String),
 }
@@ -80,13 +80,7 @@ impl Driver {
                 }
             }
         }
-        let block = BlockRecord {
-            identity: owner.identity.clone(),
-            resource: resource.clone(),
-            owner: owner.deployment.clone(),
-            owned: owner.resource.clone(),
-            adopts: adopts.clone(),
-        };
+        let mut block = BlockRecord::of(resource, &owner, adopts.clone());
         let at = key::owner(&owner.identity);
         batch.guard(Guard::Equals(at.clone(), raw));
         if !owner.waiters.contains(&self.id) {
@@ -104,8 +98,11 @@ impl Driver {
             .read::<BlockRecord>(&key::blocked(&self.id))
             .await
             .map_err(stopped)?;
+        if let Some(known) = known.as_ref().filter(|known| &known.resource == resource) {
+            block.also.clone_from(&known.also);
+        }
         let before = self.status.clone();
-        let mut told = None;
+        let mut told = Vec::new();
         if known.as_ref() != Some(&block) || !(in_run || self.status.blocked) {
             let reason = block.reason();
             batch.put(key::blocked(&self.id), encode(&block));
@@ -120,7 +117,6 @@ impl Driver {
             } else {
                 self.status.keep_before();
                 self.status.blocked = true;
-                event.status = Some(DeploymentStatus::Pending);
                 self.record_event(&mut batch, event.clone());
                 self.status.progress = 0;
                 self.set_status(
@@ -128,10 +124,13 @@ impl Driver {
                     DeploymentStatus::Pending,
                     Phase::Queued,
                     revision,
-                    Some(reason),
+                    Some(reason.clone()),
                 );
+                if before.status != DeploymentStatus::Pending {
+                    told.push(self.status_event(&mut batch, revision, reason));
+                }
             }
-            told = Some(event);
+            told.insert(0, event);
         }
         if !in_run {
             self.give_up(&mut batch);
@@ -165,8 +164,10 @@ impl Driver {
         );
         restore(&mut self.status, revision, &message);
         self.status.blocked = false;
-        let mut event = self.event("cancelled", revision, None, message);
-        event.status = Some(self.status.status);
+        let event = self.event("withdrawn", revision, None, message);
+        let reason = self.status.reason.clone().unwrap_or_default();
+        let mut back = self.event("status", self.status.revision, None, reason);
+        back.status = Some(self.status.status);
         let record_key = key::deployment(&self.id);
         loop {
             let mut batch = Batch::new();
@@ -189,8 +190,9 @@ impl Driver {
             batch.put(key::outcome(&self.id, revision), encode(&"cancelled"));
             batch.delete(key::blocked(&self.id));
             self.status.updated_at = self.context.now();
-            batch.put(key::status(&self.id), encode(&self.status));
             self.record_event(&mut batch, event.clone());
+            self.record_event(&mut batch, back.clone());
+            batch.put(key::status(&self.id), encode(&self.status));
             match self.commit(batch).await {
                 Ok(()) => break,
                 Err(Guarded::Changed) => {}
@@ -198,6 +200,7 @@ impl Driver {
             }
         }
         self.context.publish(&self.id, event);
+        self.context.publish(&self.id, back);
         Ok(())
     }
 }

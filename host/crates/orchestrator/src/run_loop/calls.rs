@@ -21,12 +21,10 @@ use crate::observer::Observer;
 use crate::prepared::prepared;
 use crate::records::{ResourceRecord, encode, key};
 use crate::slots::Slot;
+use crate::surroundings::LONGEST_WAIT_MS;
 
 /// An engine that asks to be polled without a pause would keep a core busy.
 const MIN_POLL_MS: u64 = 50;
-/// Nobody wants to hear later than this that something is ready.
-const MAX_POLL_MS: u64 = 600_000;
-
 /// A shorter wait for a turn is nothing to the timeout of an operation.
 const LONG_WAIT_MS: u64 = 1_000;
 
@@ -206,7 +204,7 @@ impl RunLoop {
                 let wait = u64::try_from(pending.poll_after.as_millis()).unwrap_or(u64::MAX);
                 Event::Pended {
                     step,
-                    poll_at: now.plus_millis(wait.clamp(MIN_POLL_MS, MAX_POLL_MS)),
+                    poll_at: now.plus_millis(wait.clamp(MIN_POLL_MS, LONGEST_WAIT_MS)),
                     at: now,
                 }
             }

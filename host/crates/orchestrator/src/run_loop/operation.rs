@@ -15,10 +15,7 @@ use crate::job::{Target, failure_of};
 use crate::lookup::recorded;
 use crate::ownership::{Beginning, Late};
 use crate::records::{OpenOperation, ResourceRecord, encode, key};
-
-/// Whoever lets go of a thing rings, in the same host; this is for who waits
-/// in another.
-const HELD_LOOK_MS: u64 = 600_000;
+use crate::surroundings::LONGEST_WAIT_MS;
 
 impl RunLoop {
     /// Whether a step needs an operation; if so, the intent goes into the batch.
@@ -191,7 +188,9 @@ impl RunLoop {
                     turn.events.extend(told);
                     self.blocked = true;
                     self.held.insert(step);
-                    let until = driver.context.now().plus_millis(HELD_LOOK_MS);
+                    // Whoever lets go rings, in the same host; this is for who
+                    // waits in another.
+                    let until = driver.context.now().plus_millis(LONGEST_WAIT_MS);
                     self.held_until = Some(until);
                 }
             }

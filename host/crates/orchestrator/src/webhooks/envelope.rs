@@ -12,8 +12,72 @@ use crate::view::EventView;
 /// Of a message that is too long, this many characters are kept.
 const KEPT: usize = 1_000;
 
+/// What events can be about, and what can have happened to it: every type there
+/// is, as docs/webhooks.md explains them.
+pub(crate) const TYPES: [(&str, &[&str]); 2] = [
+    (
+        "deployment",
+        &[
+            "accepted",
+            "pending",
+            "in_progress",
+            "awaiting_approval",
+            "ready",
+            "failed",
+            "cancelling",
+            "rolling_back",
+            "rolled_back",
+            "cancelled",
+            "deleting",
+            "deleted",
+            "stuck",
+            "superseded",
+            "withdrawn",
+            "approved",
+            "refused",
+            "expiring",
+            "expired",
+            "drifted",
+            "in_sync",
+            "remediating",
+            "cancel_requested",
+            "retry_requested",
+            "recovered",
+        ],
+    ),
+    (
+        "resource",
+        &[
+            "started",
+            "pending",
+            "retrying",
+            "ready",
+            "unchanged",
+            "failed",
+            "skipped",
+            "deleted",
+            "rolled_back",
+            "waiting",
+            "adopted",
+            "handed_over",
+        ],
+    ),
+];
+
 /// An event's type, without the prefix: `deployment.ready`, `resource.failed`.
 pub(crate) fn event_type(event: &EventView) -> String {
+    let name = named(event);
+    debug_assert!(
+        name.split_once('.').is_some_and(|(subject, what)| {
+            let known = |(s, words): &(&str, &[&str])| *s == subject && words.contains(&what);
+            TYPES.iter().any(known)
+        }),
+        "{name} is not in the list of types"
+    );
+    name
+}
+
+fn named(event: &EventView) -> String {
     if event.resource.is_some() {
         return format!("resource.{}", event.kind);
     }
@@ -125,6 +189,38 @@ mod tests {
             (event("failed", Some("db"), None), "resource.failed"),
         ] {
             assert_eq!(event_type(&event), expected);
+        }
+    }
+
+    #[test]
+    fn every_type_is_explained_and_nothing_else_is() {
+        let page = include_str!("../../../../../docs/webhooks.md");
+        let table = page.split("| type | when |").nth(1).unwrap();
+        let mut explained = Vec::new();
+        for row in table.lines().skip(2).take_while(|l| l.starts_with('|')) {
+            let mut subject = "";
+            // Within a row, a subject holds until another is named.
+            for word in row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2) {
+                let what = match word.split_once('.') {
+                    Some((of, what)) => {
+                        subject = of;
+                        what
+                    }
+                    None => word,
+                };
+                explained.push(format!("{subject}.{what}"));
+            }
+        }
+        let mut types: Vec<String> = TYPES
+            .iter()
+            .flat_map(|(subject, words)| words.iter().map(move |what| format!("{subject}.{what}")))
+            .collect();
+        explained.sort();
+        types.sort();
+        assert_eq!(explained, types);
+        for status in DeploymentStatus::ALL {
+            let word = named(&event("status", None, Some(status)));
+            assert!(types.contains(&word), "{word}");
         }
     }
 

@@ -29,6 +29,8 @@ use nestor_testkit::{FakeEngines, FakeNotifier, MemoryCatalog, MemoryDelivery};
 pub(crate) struct Clock {
     since_start: Arc<AtomicU64>,
     held: Arc<AtomicBool>,
+    /// By how much it was set back.
+    back: Arc<AtomicU64>,
 }
 
 impl Clock {
@@ -43,6 +45,11 @@ impl Clock {
         let millis = u64::try_from(by.as_millis()).expect("a short test");
         self.since_start.fetch_add(millis, Ordering::SeqCst);
     }
+    /// Somebody corrects it. Who sleeps does so for as long as before.
+    pub(crate) fn set_back(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).expect("a short test");
+        self.back.fetch_add(millis, Ordering::SeqCst);
+    }
 }
 
 const START: u64 = 1_700_000_000_000;
@@ -51,23 +58,25 @@ const FAR_MS: u64 = 10 * 24 * 3_600_000;
 
 impl Surroundings for Clock {
     fn now(&self) -> Timestamp {
-        Timestamp(START + self.since_start.load(Ordering::SeqCst))
+        let back = self.back.load(Ordering::SeqCst);
+        Timestamp(START + self.since_start.load(Ordering::SeqCst) - back)
     }
     fn jitter(&self) -> Jitter {
         Jitter(0)
     }
     fn sleep_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let clock = self.clone();
+        let since_start = move || clock.since_start.load(Ordering::SeqCst);
+        let wait = at.0.saturating_sub(self.now().0);
+        let (clock, end) = (self.clone(), since_start() + wait);
         Box::pin(async move {
             // What can happen at once happens first.
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let far = at.0.saturating_sub(clock.now().0) > FAR_MS;
-            while (far || clock.held.load(Ordering::SeqCst)) && clock.now() < at {
+            let far = wait > FAR_MS;
+            while (far || clock.held.load(Ordering::SeqCst)) && since_start() < end {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            clock
-                .since_start
-                .fetch_max(at.0.saturating_sub(START), Ordering::SeqCst);
+            clock.since_start.fetch_max(end, Ordering::SeqCst);
         })
     }
 }
