@@ -3,6 +3,7 @@
 pub(crate) mod document;
 mod environments;
 mod expand;
+mod hosts;
 mod model;
 mod read;
 mod webhooks;
@@ -93,11 +94,13 @@ mod tests {
             "#]],
         );
         check(
-            "server: {listen: localhost, grace: 5 minutes, max_calls: 0, keep_deleted: 0s}\nstore: {kind: sledd}\n",
+            "server: {listen: localhost, hosts: ['https://nestor.example.com', nestor:8080, Nestor], grace: 5 minutes, max_calls: 0, keep_deleted: 0s}\nstore: {kind: sledd}\n",
             expect![[r#"
                 nestor.yaml:1: server.max_calls: must be 1 to 1000
                 nestor.yaml:1: server.listen: "localhost" is not an address to listen on; write it as 127.0.0.1:8080, or 0.0.0.0:8080 for every network
                 nestor.yaml:1: server.keep_deleted: must be at least 1m
+                nestor.yaml:1: server.hosts[0]: "https://nestor.example.com" is not a host's name; write it without scheme, port and path, as nestor.example.com
+                nestor.yaml:1: server.hosts[1]: "nestor:8080" is not a host's name; write it without scheme, port and path, as nestor.example.com
                 nestor.yaml:1: server.grace: "5 minutes" is not a duration; write it as 90s, 5m or 1h30m (units ms, s, m, h, d)
                 nestor.yaml:2: store.kind: "sledd" is not a store; did you mean "sled"? (known: sled, memory)
             "#]],
@@ -268,7 +271,7 @@ catalog: {directory: catalog, cache: {enabled: true}}
 gitops:
   repositories: [{name: team, url: repo.git, branch: trunk, path: manifests/}]
 store: {kind: sled, path: db, cache: 32MiB}
-server: {listen: '0.0.0.0:9000', data_dir: data, engines_dir: engines, grace: 5s, max_queue: 5}
+server: {listen: '0.0.0.0:9000', hosts: [Nestor.example.com], data_dir: data, engines_dir: engines, grace: 5s, max_queue: 5}
 auth: {enabled: false}
 telemetry: {log: 'warn,nestor_engine=debug', format: json}
 ";
@@ -299,6 +302,7 @@ telemetry: {log: 'warn,nestor_engine=debug', format: json}
                 cache_bytes: Some(32 << 20)
             }
         );
+        assert_eq!(config.server.hosts, ["nestor.example.com"]);
         assert_eq!(config.server.grace, Duration::from_secs(5));
         assert_eq!(config.telemetry.format, LogFormat::Json);
         assert_eq!(

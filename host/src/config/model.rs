@@ -83,6 +83,8 @@ pub(crate) enum StoreConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerConfig {
     pub(crate) listen: SocketAddr,
+    /// Names under which it is asked for, in lower case.
+    pub(crate) hosts: Vec<String>,
     /// None: the user's data directory.
     pub(crate) data_dir: Option<PathBuf>,
     /// Compiled engines; none: `cache` in the data directory.
@@ -150,6 +152,7 @@ impl Default for Config {
             },
             server: ServerConfig {
                 listen: Self::LISTEN,
+                hosts: Vec::new(),
                 data_dir: None,
                 cache_dir: None,
                 engines_dir: None,

@@ -52,6 +52,7 @@ const REPOSITORY: &[&str] = &["name", "url", "branch", "path"];
 const STORE: &[&str] = &["kind", "path", "cache", "url"];
 const SERVER: &[&str] = &[
     "listen",
+    "hosts",
     "data_dir",
     "cache_dir",
     "engines_dir",
@@ -504,6 +505,7 @@ fn server(node: &Node, paths: Paths<'_>, problems: &mut Problems) -> ServerConfi
             _ => Err("must be at least 1m".into()),
         }
     });
+    server.hosts = super::hosts::hosts(&section, problems);
     if let Some(grace) = section.read("grace", problems, |node| duration(node, Config::MAX_GRACE)) {
         server.grace = grace;
     }

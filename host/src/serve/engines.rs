@@ -323,7 +323,7 @@ fn rejection(error: LoadError) -> EngineRejection {
                 .collect(),
         ),
         LoadError::Probe { .. } => EngineRejection::Unhealthy(text),
-        LoadError::NotThere(_) => EngineRejection::Conflict(text),
+        LoadError::NotThere(_) | LoadError::TooMany => EngineRejection::Conflict(text),
         LoadError::Host(_) => {
             tracing::error!(error = text, "an engine could not be stored");
             EngineRejection::Internal

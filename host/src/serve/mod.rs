@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use nestor_api::{Api, MetricsHandle};
+use nestor_api::{Api, Hosts, MetricsHandle};
 use nestor_catalog::FileCatalog;
 use nestor_core::definition::Definition;
 use nestor_core::ports::{Catalog, CatalogError, Store};
@@ -146,6 +146,10 @@ async fn serve(config: Config, begun: Instant) -> Result<Code, Failure> {
         catalog,
         metrics: metrics.clone(),
         limits: api_limits,
+        hosts: Hosts {
+            strict: address.ip().is_loopback() || !config.server.hosts.is_empty(),
+            names: config.server.hosts.clone(),
+        },
         shutdown: shutdown.clone(),
     });
     let upkeep = tokio::spawn(metrics.upkeep());

@@ -1,4 +1,4 @@
-//! What surrounds every request: correlation, admission, time, panics, the
+//! What surrounds every request: correlation, who asks, admission, time, panics, the
 //! shape of errors, a log line and metrics.
 
 use std::panic::AssertUnwindSafe;
@@ -91,6 +91,9 @@ impl<'a> Route<'a> {
 }
 
 async fn answer(api: &Api, route: Route<'_>, request: Request, next: Next) -> Response {
+    if let Some(problem) = api.hosts().refuse(&request) {
+        return problem.into_response();
+    }
     if route.kind != Kind::Probe && api.stopping() {
         let problem = Problem::new(
             ProblemCode::NotReady,

@@ -13,6 +13,7 @@ mod glue;
 pub mod limits;
 pub mod metrics;
 mod openapi;
+mod origin;
 mod pages;
 mod problem;
 mod request;
@@ -27,6 +28,7 @@ pub use correlation::{CORRELATION_ID, REQUEST_ID};
 pub use limits::{Limits, MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, MAX_PAGE};
 pub use metrics::{MetricsError, MetricsHandle};
 pub use openapi::json as openapi_json;
+pub use origin::Hosts;
 pub use pages::page as error_page;
 pub use problem::{Problem, ProblemCode, ProblemView, ViolationView};
 pub use request::{

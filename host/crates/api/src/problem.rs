@@ -42,6 +42,10 @@ codes! {
     InvalidDeployment = "invalid-deployment", UNPROCESSABLE_ENTITY, "The deployment is not valid";
     /// The body of an action is wrong.
     InvalidRequest = "invalid-request", UNPROCESSABLE_ENTITY, "The request is not valid";
+    /// A browser made the request for a page of another site.
+    ForeignOrigin = "foreign-origin", FORBIDDEN, "The request was made by another site";
+    /// The request is for a host of another name.
+    UnknownHost = "unknown-host", MISDIRECTED_REQUEST, "The request is for another host";
     /// No such path.
     RouteNotFound = "route-not-found", NOT_FOUND, "There is nothing at this path";
     /// No such deployment.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::{BODY_BUDGET, Limits};
 use crate::metrics::MetricsHandle;
+use crate::origin::Hosts;
 use crate::problem::Problem;
 use crate::service::{EngineAdmin, Service, WebhookAdmin};
 
@@ -26,6 +27,8 @@ pub struct Parts {
     pub metrics: MetricsHandle,
     /// How much and how long.
     pub limits: Limits,
+    /// Under which names it is asked for.
+    pub hosts: Hosts,
     /// Cancelled when the host is to stop: event streams end, new requests are
     /// refused, those under way finish.
     pub shutdown: CancellationToken,
@@ -81,6 +84,10 @@ impl Api {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.parts.limits
+    }
+
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.0.parts.hosts
     }
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {

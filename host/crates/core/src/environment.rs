@@ -30,6 +30,16 @@ impl Environments {
         self.0.get(name).unwrap_or(&DEFAULT)
     }
 
+    /// Its name as a label of metrics, which must not be without bound: whoever
+    /// posts a deployment may invent environments.
+    #[must_use]
+    pub fn label(&self, name: &EnvironmentName) -> String {
+        match self.0.contains_key(name) {
+            true => name.to_string(),
+            false => "other".to_owned(),
+        }
+    }
+
     /// Every environment that is named, in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&EnvironmentName, &EnvironmentPolicy)> {
         self.0.iter()
@@ -129,6 +139,8 @@ mod tests {
         assert_eq!(all.get(&name("production")), &strict);
         assert_eq!(all.get(&name("test")), &EnvironmentPolicy::default());
         assert_eq!(EnvironmentPolicy::DEFAULT, EnvironmentPolicy::default());
+        assert_eq!(all.label(&name("production")), "production");
+        assert_eq!(all.label(&name("test")), "other");
     }
 
     #[test]

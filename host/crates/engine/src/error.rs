@@ -4,6 +4,7 @@ use nestor_core::grant::{ManifestError, MissingGrant};
 use nestor_core::ids::EngineId;
 
 use crate::check::SPEAKS;
+use crate::host::MAX_ENGINES;
 
 /// Why the engine host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,11 @@ pub enum LoadError {
     /// Its `engine.toml` is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The host has as many engines as it takes.
+    #[error(
+        "the host has {MAX_ENGINES} engines, which is the most; remove one that is not used any more"
+    )]
+    TooMany,
     /// The name that it is loaded under is not its own.
     #[error("engine.toml says that this is {manifest}, but it is to be loaded as {asked}")]
     Name {
@@ -119,6 +125,7 @@ impl LoadError {
             Self::MissingGrants(_) => "missing-grants",
             Self::Probe { .. } => "probe-failed",
             Self::NotThere(_) => "not-there",
+            Self::TooMany => "too-many",
             Self::Host(_) => "host",
         }
     }

@@ -41,6 +41,6 @@ mod tools;
 pub use compiler::compile_if_asked;
 pub use convert::Description;
 pub use error::{EngineHostError, LoadError};
-pub use host::EngineHost;
+pub use host::{EngineHost, MAX_ENGINES};
 pub use info::{EngineInfo, Loaded, Source};
 pub use options::{Builtin, DEFAULT_MAX_CALLS, MAX_CALLS, Options};

@@ -200,6 +200,19 @@ async fn the_store_has_a_quota() {
     assert!(bytes <= 512 << 10 && bytes > 256 << 10, "{bytes}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_has_a_handful_of_the_hosts_descriptors() {
+    let fixture = start(|_| ()).await;
+    fixture.load("fd-hoard", hostile("fd-hoard"), "").await;
+    let error = apply(&fixture.host, "fd-hoard", json!({}))
+        .await
+        .unwrap_err();
+    assert_eq!(limit_of(&error), "handles");
+    let made = std::fs::read_dir(fixture.path("checkouts/test/web-app/database"));
+    let made = made.unwrap().count();
+    assert!((200..256).contains(&made), "{made}");
+}
+
 /// The answer comes before its instance is cleaned up; the place for the next
 /// one is only free after that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

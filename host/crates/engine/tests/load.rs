@@ -9,8 +9,27 @@ use std::time::Duration;
 use common::*;
 use nestor_core::engine::{EngineError, Home};
 use nestor_core::ports::{Bytes, EngineStatus, Engines, Function};
-use nestor_engine::{EngineHost, LoadError, Source};
+use nestor_engine::{EngineHost, LoadError, MAX_ENGINES, Source};
 use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_are_only_so_many_engines() {
+    let fixture = start(|_| ()).await;
+    for n in 0..MAX_ENGINES {
+        fixture.load(&format!("noop-{n}"), noop(), "").await;
+    }
+    let load = async |name: &str| {
+        let toml = toml(name, "");
+        fixture.host.load(&id(name), noop(), Some(&toml)).await
+    };
+    let error = load("one-more").await.unwrap_err();
+    assert!(matches!(error, LoadError::TooMany), "{error}");
+    assert!(error.to_string().contains("remove one"), "{error}");
+    // One that is there can be put again, and one goes for another.
+    load("noop-0").await.unwrap();
+    fixture.host.remove(&id("noop-7")).await.unwrap();
+    load("one-more").await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_engine_is_refused_and_changes_nothing() {

@@ -22,8 +22,9 @@ use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::DeploymentSpec;
 use nestor_core::violation::{Violation, ViolationCode};
 
+use crate::ask::ask;
 use crate::context::Context;
-use crate::mask;
+use crate::mask::{self, Secrets};
 use crate::ownership::{Adoption, Homes};
 use crate::present::MASK;
 use crate::records::{ResourceRecord, encode};
@@ -117,7 +118,8 @@ impl Question<'_> {
             deployed.iter().map(|r| (&r.name, r)).collect();
         let wanted = |name: &ResourceName| self.part.is_none_or(|part| part.contains(name));
         let mut outputs = Outputs::default();
-        let mut secrets = mask::secrets(deployed.values().flat_map(|r| &r.outputs));
+        let outputs_before = deployed.values().flat_map(|r| &r.outputs);
+        let mut secrets = Arc::new(Secrets::of(outputs_before));
         let (mut resources, mut violations) = (Vec::new(), Vec::new());
         let mut digested = Vec::new();
         let mut basis = Basis::new();
@@ -138,13 +140,13 @@ impl Question<'_> {
                 }
                 Err(why) => return Err(why),
             };
-            match self.one(planned, &config.resolved, current).await {
+            match self.one(planned, &config.resolved, current, &secrets).await {
                 Ok(proposed) => {
                     let target =
                         ResourceRecord::planned(planned, plan, config.resolved.config.clone());
                     let verdict = verdict(&proposed, &config, current, &target);
                     outputs.remember(planned, current, verdict.action, &proposed.outputs);
-                    secrets.extend(outputs.secrets(planned));
+                    outputs.tell(planned, Arc::make_mut(&mut secrets));
                     let mut view = self.view(
                         planned,
                         &config.resolved,
@@ -294,6 +296,7 @@ impl Question<'_> {
         planned: &PlannedResource,
         resolved: &Resolved,
         current: Option<&ResourceRecord>,
+        secrets: &Arc<Secrets>,
     ) -> Result<ProposedChanges, Unasked> {
         let Compared {
             spec,
@@ -354,7 +357,7 @@ impl Question<'_> {
         if !self.may_ask() {
             return Err(Unasked::Stale);
         }
-        match self.context.engines.call(call).await {
+        match ask(self.context, call, Arc::clone(secrets)).await {
             Ok(Reply::Proposed(proposed)) => {
                 check_answer(planned, proposed.action, &proposed.outputs)?;
                 Ok(proposed)
@@ -412,7 +415,7 @@ impl Question<'_> {
         planned: &PlannedResource,
         resolved: &Resolved,
         outputs: &Outputs,
-        secrets: &[String],
+        secrets: &Secrets,
         proposed: ProposedChanges,
         verdict: Verdict,
     ) -> PlannedChangeView {
@@ -432,7 +435,7 @@ impl Question<'_> {
             engine: planned.engine.to_string(),
             catalog_ref: planned.catalog_ref.clone(),
             action: verdict.action,
-            reason: verdict.reason,
+            reason: secrets.hide(&verdict.reason).into_owned(),
             depends_on: planned.depends_on.iter().map(names).collect(),
             outputs: outputs.collect(),
             changes: changes.collect(),

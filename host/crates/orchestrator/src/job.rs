@@ -19,7 +19,9 @@ use nestor_core::ports::{
 use nestor_core::queue::Ticket;
 use nestor_core::spec::DeliveryMode;
 
+use crate::ask::ask;
 use crate::context::Context;
+use crate::mask::Secrets;
 use crate::records::ResourceRecord;
 
 /// What an operation wants to reach, with all it needs.
@@ -60,6 +62,8 @@ pub(crate) struct Job {
     pub(crate) ticket: Ticket,
     /// The component that the operation began with.
     pub(crate) digest: Option<Digest>,
+    /// What was handed to the engine and must not be told.
+    pub(crate) secrets: Arc<Secrets>,
 }
 
 /// What came of a call.
@@ -125,16 +129,27 @@ impl Job {
                 }
             }
         };
-        match result {
+        let result = match result {
             Ok(Report::Settled(settlement)) if self.target.purpose() == Purpose::Apply => {
-                match check_outputs(self.target.record(), settlement) {
-                    Ok(settlement) => Report::Settled(settlement),
-                    Err(error) => Report::Failed(error),
-                }
+                self.check(settlement).map(Report::Settled)
             }
-            Ok(report) => report,
-            Err(error) => Report::Failed(error),
-        }
+            result => result,
+        };
+        // Also what Git said.
+        result.unwrap_or_else(|error| Report::Failed(self.secrets.hide_error(error)))
+    }
+
+    /// Outputs as declared, and notes without what is sensitive among them.
+    fn check(&self, settlement: Settlement) -> Result<Settlement, EngineError> {
+        let mut secrets = Secrets::clone(&self.secrets);
+        secrets.extend(&settlement.outputs);
+        let settlement = check_outputs(self.target.record(), settlement)?;
+        secrets.extend(&settlement.outputs);
+        let notes = settlement.notes.map(|n| secrets.hide(&n).into_owned());
+        Ok(Settlement {
+            notes,
+            ..settlement
+        })
     }
 
     async fn engine(
@@ -163,7 +178,7 @@ impl Job {
             standing: Standing::Work,
             observer,
         };
-        context.engines.call(call).await
+        ask(context, call, Arc::clone(&self.secrets)).await
     }
 
     /// Renders and commits. Repeating it after a crash finds the commit that is

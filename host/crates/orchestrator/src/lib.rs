@@ -18,6 +18,7 @@
 
 mod alarms;
 mod approve;
+mod ask;
 mod context;
 mod drift;
 mod driver;

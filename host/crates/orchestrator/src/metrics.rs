@@ -1,6 +1,6 @@
 //! Names of the metrics, in one place.
 
-/// Deployments accepted, by `environment`.
+/// Deployments accepted, by `environment`: one that the config names, or `other`.
 pub const ACCEPTED: &str = "nestor_deployments_accepted_total";
 /// Runs that ended, by `outcome`.
 pub const RUNS_ENDED: &str = "nestor_runs_ended_total";

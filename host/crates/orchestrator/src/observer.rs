@@ -72,7 +72,6 @@ impl Observer {
 
 impl CallObserver for Observer {
     fn log(&self, level: LogLevel, message: &str, fields: &Value) {
-        // The engine host has written it to the log.
         self.publish("log", message, json!({ "level": level, "fields": fields }));
     }
 

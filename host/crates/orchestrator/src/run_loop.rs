@@ -5,6 +5,7 @@ mod calls;
 mod ending;
 mod inbox;
 mod operation;
+mod turn;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -26,12 +27,11 @@ use crate::records::{
 };
 use crate::recovery::WaitRecord;
 use crate::surroundings::is_due;
-use crate::view::EventView;
 use crate::{narrate, status};
 use calls::Finished;
+pub(crate) use turn::BYTES_PER_COMMIT;
+use turn::{EVENTS_PER_COMMIT, Turn};
 
-/// Events of one commit at most: bounds the size of a journal entry.
-const EVENTS_PER_COMMIT: usize = 512;
 /// A run that has nothing to do for so long is parked. Taking it up again
 /// costs a few reads; shorter waits are not worth them.
 const PARK_MS: u64 = 1_000;
@@ -343,6 +343,8 @@ impl RunLoop {
             while turn.journal.len() < EVENTS_PER_COMMIT {
                 if let Some(event) = self.queue.pop_front() {
                     self.take(driver, event, &mut turn)?;
+                } else if turn.is_large() {
+                    break;
                 } else if let Some(finished) = self.reports.pop_front() {
                     let event = self.finished(driver, finished, &mut turn.batch);
                     self.queue.extend(event);
@@ -393,7 +395,8 @@ impl RunLoop {
         let bound = driver.context.limits.calls_per_run;
         // A run that turned around before it got here has a step twice.
         let mut begins = HashSet::new();
-        while self.calling.len() + turn.calls.len() + self.queue.len() < bound
+        while !turn.is_large()
+            && self.calling.len() + turn.calls.len() + self.queue.len() < bound
             && !driver.context.shutdown.is_cancelled()
         {
             let Some(step) = self.ready.pop_front() else {
@@ -427,6 +430,7 @@ impl RunLoop {
             journal,
             mut events,
             calls,
+            ..
         } = turn;
         let entry = JournalEntry {
             at: driver.context.now(),
@@ -580,13 +584,4 @@ impl RunLoop {
             }
         }
     }
-}
-
-/// What one commit holds, and the calls that follow it.
-#[derive(Default)]
-struct Turn {
-    batch: Batch,
-    journal: Vec<Event>,
-    events: Vec<EventView>,
-    calls: Vec<(u32, Call)>,
 }

@@ -309,7 +309,7 @@ pub(crate) async fn submit(
         }
         match context.store.commit(batch).await {
             Ok(()) => {
-                metrics::counter!(crate::metrics::ACCEPTED, "environment" => spec.environment.to_string()).increment(1);
+                metrics::counter!(crate::metrics::ACCEPTED, "environment" => context.environments.label(&spec.environment)).increment(1);
                 tracing::info!(deployment = %id, revision, composer = %spec.composer, "accepted");
                 if let Some(look) = look {
                     context.alarms.look(Kind::Drift, &id, look.at);

@@ -12,9 +12,11 @@ use nestor_core::ports::{EngineCall, Function, NoObserver, Standing};
 use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::Reference;
 
+use crate::ask::ask;
 use crate::context::Context;
 use crate::gate::Intent;
 use crate::lookup::outputs_unknown;
+use crate::mask::Secrets;
 use crate::ownership::Homes;
 use crate::records::{ResourceRecord, RevisionRecord};
 
@@ -132,5 +134,7 @@ async fn one(
         class: Class::Work,
     };
     let _slot = context.slots.acquire(&ticket).await;
-    context.engines.call(call).await.map(|_| ())
+    // Outputs are unknown to it, but for what it has of its own.
+    let secrets = Secrets::of(current.iter().flat_map(|c| &c.outputs));
+    ask(context, call, Arc::new(secrets)).await.map(|_| ())
 }

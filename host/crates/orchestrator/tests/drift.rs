@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::json;
 
-use common::{World, assert_status, deploy, post, two};
+use common::{World, assert_status, deploy, post, settle, two, web};
 use nestor_core::engine::Features;
 use nestor_core::environment::{DriftAction, DriftPolicy, EnvironmentPolicy};
 use nestor_core::ids::EnvironmentName;
@@ -387,4 +387,32 @@ async fn a_look_waits_for_an_engine_that_is_being_prepared() {
     let view = seen(&host, |view| !view.pending).await;
     let in_sync = DriftStatus::InSync;
     assert_eq!(statuses(&view), [("app", in_sync), ("database", in_sync)]);
+}
+
+#[tokio::test]
+async fn resources_of_large_states_that_drifted_are_put_right() {
+    let world = world(None);
+    let names: Vec<String> = (0..18).map(|n| format!("app-{n}")).collect();
+    for name in &names {
+        let large = Behaviour::default().state("x".repeat(8 << 20));
+        world.engines.script(name, large);
+    }
+    let resources: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), "app:1.0.0", json!({ "size": 1 })))
+        .collect();
+    let host = world.host().await;
+    deploy(&host, &web(&resources)).await;
+    for name in &names {
+        world
+            .engines
+            .tamper("web", name, Some(json!({ "size": 9 })));
+    }
+    let view = look(&host, true).await;
+    assert_eq!(view.status, DeploymentDriftStatus::Drifted);
+    settle(&host, "web").await;
+    for name in &names {
+        let existing = world.engines.existing("web", name).expect("there");
+        assert_eq!(existing.config, json!({ "size": 1 }), "{name}");
+    }
 }

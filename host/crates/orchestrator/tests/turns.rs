@@ -483,3 +483,32 @@ async fn what_a_dead_worker_left_is_taken_over_and_its_late_answer_is_refused() 
         1
     );
 }
+
+#[tokio::test]
+async fn a_deployment_of_large_states_changes_and_goes() {
+    let world = World::new();
+    let large = Behaviour::default().state("x".repeat(8 << 20));
+    let names: Vec<String> = (0..12).map(|n| format!("app-{n}")).collect();
+    for name in &names {
+        world.engines.script(name, large.clone());
+    }
+    let wanted = |size: u64| {
+        let resources = names.iter().map(
+            |name| json!({ "name": name, "catalogRef": "app:1.0.0", "config": { "size": size } }),
+        );
+        json!({
+            "id": "large", "composer": "team", "environment": "production", "dependencies": [],
+            "resources": resources.collect::<Vec<_>>(),
+        })
+    };
+    let host = world.host().await;
+    for size in 1..=2 {
+        post(&host, &wanted(size)).await;
+        assert_status(&settle(&host, "large").await, DeploymentStatus::Ready);
+    }
+    host.delete("large", RequestMeta::default())
+        .await
+        .expect("accepted");
+    assert_status(&settle(&host, "large").await, DeploymentStatus::Deleted);
+    assert!(world.engines.world("large").is_empty());
+}

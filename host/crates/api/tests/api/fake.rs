@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use http_body_util::BodyExt;
 use nestor_api::{
     Api, EngineAdmin, EngineRejection, EngineSource, EngineStatusView, EngineUpload, EngineView,
-    Limits, MetricsHandle, Parts, Put, Service, ViolationView,
+    Hosts, Limits, MetricsHandle, Parts, Put, Service, ViolationView,
 };
 use nestor_core::definition::Definition;
 use nestor_core::ids::{Digest, EngineId};
@@ -432,6 +432,15 @@ impl Host {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::made(limits, Hosts::default())
+    }
+
+    pub(crate) fn known_as(names: &[&str], strict: bool) -> Self {
+        let names = names.iter().map(ToString::to_string).collect();
+        Self::made(Limits::default(), Hosts { names, strict })
+    }
+
+    fn made(limits: Limits, hosts: Hosts) -> Self {
         let (service, engines) = (Arc::new(Fake::default()), Arc::new(FakeEngines::default()));
         let shutdown = CancellationToken::new();
         let api = Api::new(Parts {
@@ -441,6 +450,7 @@ impl Host {
             catalog: Arc::new(FakeCatalog),
             metrics: MetricsHandle::detached().unwrap(),
             limits,
+            hosts,
             shutdown: shutdown.clone(),
         });
         Self {

@@ -9,5 +9,6 @@ mod engines;
 mod events;
 mod fake;
 mod host;
+mod origin;
 mod server;
 mod webhooks;

@@ -154,7 +154,8 @@ pub enum Reply {
 
 /// What a running call reports. Called from the call's own task; must not block.
 pub trait CallObserver: Send + Sync {
-    /// A log line; `fields` is a JSON object, already bounded.
+    /// A log line; `fields` is a JSON object, already bounded. Nobody else
+    /// writes it to the host's log: only who asks knows what is secret in it.
     fn log(&self, level: LogLevel, message: &str, fields: &Value);
     /// Progress of this operation, 0 to 100.
     fn progress(&self, percent: Option<u8>, message: &str);

@@ -65,6 +65,17 @@ pub enum Write {
     Delete(String),
 }
 
+impl Write {
+    /// How large its value is.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Put(_, value) => value.len(),
+            Self::Delete(_) => 0,
+        }
+    }
+}
+
 impl Batch {
     /// An empty batch.
     #[must_use]

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 use wasmtime::{Store, UpdateDeadline};
 
-pub(crate) use state::{CallState, MAX_RESOURCES, Surroundings};
+pub(crate) use state::{CallState, MAX_HANDLES, MAX_RESOURCES, Surroundings};
 
 use crate::bindings::EnginePre;
 use crate::bindings::nestor::engine::types as wit;
@@ -235,7 +235,7 @@ fn store(
     store.limiter(|state| &mut state.limiter);
     let handover = output_limit.saturating_add(HANDOVER_ROOM).max(MIN_HANDOVER);
     store.set_hostcall_fuel(usize::try_from(handover).unwrap_or(usize::MAX));
-    store.set_max_component_handles(MAX_RESOURCES);
+    store.set_max_component_handles(MAX_HANDLES);
     store.set_epoch_deadline(TICKS);
     store.epoch_deadline_callback(move |_| {
         if meter.exhausted() {

@@ -16,8 +16,12 @@ use crate::egress::Egress;
 use crate::imports::{KeyValues, Reports};
 use crate::tools::Toolbox;
 
-/// Handles of files, streams and tools at once; an engine uses a handful.
-pub(crate) const MAX_RESOURCES: usize = 10_000;
+/// Handles of files, streams, requests and tools at once; an engine uses a
+/// handful. Most of them are a descriptor of the host, which has some thousands
+/// for all calls together.
+pub(crate) const MAX_RESOURCES: usize = 256;
+/// What the guest has of those, and what it lends for a moment: numbers only.
+pub(crate) const MAX_HANDLES: usize = 10_000;
 /// Random bytes at once: keys and ids, not noise.
 const MAX_RANDOM: u64 = 64 << 10;
 /// Header fields of a request or response together.
@@ -37,6 +41,8 @@ pub(crate) struct Surroundings {
     pub(crate) key_values: KeyValues,
     pub(crate) toolbox: Toolbox,
     pub(crate) egress: Egress,
+    /// Whether its files may be worked on in the thread that runs it.
+    pub(crate) may_block: bool,
 }
 
 /// The store's data.
@@ -66,8 +72,11 @@ impl CallState {
             .allow_ip_name_lookup(false)
             // Half the time of small file operations. Not for engines with
             // tools: what a tool leaves in the checkout, a FIFO for example,
-            // could block the thread for good when it is opened.
-            .allow_blocking_current_thread(around.grant.capabilities().tools.is_empty());
+            // could block the thread for good when it is opened. Nor for those
+            // of others, who may write gigabytes and wait for the disk.
+            .allow_blocking_current_thread(
+                around.may_block && around.grant.capabilities().tools.is_empty(),
+            );
         // These two, in this order, always: pre-initialised guests have read
         // the list already.
         wasi.preopened_dir(&around.definition, "/definition", FsPerms::ReadOnly)?;

@@ -7,6 +7,8 @@ use nestor_core::units::{show_duration, show_size};
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
+use super::MAX_RESOURCES;
+
 /// A limit that the host itself enforces inside a running guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stop {
@@ -19,6 +21,12 @@ pub(crate) enum Stop {
 /// A text that wasmtime uses when a guest hands over more than the hostcall
 /// fuel; its type is private there.
 const FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// The same for handles: in the host's table, and in the guest's.
+const HANDLES: [&str; 2] = [
+    "resource table has no free keys",
+    "store handle limit exceeded",
+];
 
 /// How much of a trap's own text is worth showing.
 const MAX_CAUSE: usize = 1000;
@@ -60,6 +68,14 @@ pub(crate) fn explain(error: &wasmtime::Error, stderr: &str, output_limit: u64) 
     let text = format!("{error:#}");
     if text.contains(FUEL) {
         return output(output_limit);
+    }
+    if HANDLES.iter().any(|handles| text.contains(handles)) {
+        return EngineError::LimitExceeded {
+            limit: "handles",
+            message: format!(
+                "it held more than {MAX_RESOURCES} files, streams, requests and tools at once; close what is not needed any more"
+            ),
+        };
     }
     let text = nestor_core::text::shortened(&text, MAX_CAUSE);
     EngineError::Trapped(told(&text))

@@ -4,6 +4,7 @@
 mod reply;
 mod request;
 mod text;
+pub(crate) mod values;
 
 pub use reply::Description;
 pub(crate) use reply::{Reader, description, failure, log_level};

@@ -14,6 +14,7 @@ use nestor_core::ports::LogLevel;
 use serde_json::Value;
 
 use super::text::{clean, clean_line};
+use super::values::{self, Refused};
 use crate::bindings::exports::nestor::engine::lifecycle;
 use crate::bindings::nestor::engine::{report, types as wit};
 use crate::call::stop;
@@ -36,6 +37,9 @@ const MIN_POLL: Duration = Duration::from_millis(10);
 const MAX_POLL: Duration = Duration::from_secs(3600);
 /// A name and a version.
 const MAX_NAME: usize = 100;
+/// JSON values of any kind in one answer, as many as a deployment may have. An
+/// engine that records more keeps it in its folder or its map.
+const MAX_ANSWER_VALUES: usize = 250_000;
 /// Small next to what it describes.
 const MAX_SCHEMA: usize = 1 << 20;
 /// The types of JSON, as declared outputs name them.
@@ -68,8 +72,12 @@ pub(crate) fn description(given: lifecycle::Description) -> Result<Description, 
             given.definition_schema.len()
         )));
     }
-    let definition_schema: Value = serde_json::from_str(&given.definition_schema)
-        .map_err(|e| broken(format!("a definition-schema that is not JSON ({e})")))?;
+    let mut left = MAX_ANSWER_VALUES;
+    let definition_schema =
+        values::read(&given.definition_schema, &mut left).map_err(|refused| match refused {
+            Refused::TooMany => too_many_values(),
+            Refused::NotJson(e) => broken(format!("a definition-schema that is not JSON ({e})")),
+        })?;
     if !definition_schema.is_object() && !definition_schema.is_boolean() {
         return Err(broken(
             "a definition-schema that is no JSON Schema: it must be an object or a boolean".into(),
@@ -88,6 +96,15 @@ pub(crate) fn description(given: lifecycle::Description) -> Result<Description, 
             traffic: has(lifecycle::Features::TRAFFIC),
         },
     })
+}
+
+fn too_many_values() -> EngineError {
+    EngineError::LimitExceeded {
+        limit: "output",
+        message: format!(
+            "it answered with more than {MAX_ANSWER_VALUES} JSON values at once; it can keep what it needs again in its folder or its map"
+        ),
+    }
 }
 
 /// The engine's own error.
@@ -132,6 +149,7 @@ pub(crate) struct Reader {
     function: &'static str,
     limit: u64,
     left: u64,
+    values_left: usize,
 }
 
 type Read<T> = Result<T, EngineError>;
@@ -142,6 +160,7 @@ impl Reader {
             function,
             limit,
             left: limit,
+            values_left: MAX_ANSWER_VALUES,
         }
     }
 
@@ -160,11 +179,13 @@ impl Reader {
         Ok(())
     }
 
-    /// A JSON document; serde_json itself refuses more than 128 levels.
+    /// A JSON document.
     fn json(&mut self, what: &str, text: &str) -> Read<Value> {
         self.take(text.len())?;
-        serde_json::from_str(text)
-            .map_err(|e| self.broken(format_args!("{what} that is not JSON ({e})")))
+        values::read(text, &mut self.values_left).map_err(|refused| match refused {
+            Refused::TooMany => too_many_values(),
+            Refused::NotJson(e) => self.broken(format_args!("{what} that is not JSON ({e})")),
+        })
     }
 
     fn text(&mut self, text: &str, max: usize) -> Read<String> {
@@ -373,6 +394,24 @@ mod tests {
             ),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn values_of_all_texts_together_are_bounded() {
+        // A megabyte each, which as values would be a hundred times as large.
+        let bomb = format!("[{}1]", r#"{"a":{}},"#.repeat(100_000));
+        let one = settled(vec![output("a", "1")], &bomb);
+        assert!(Reader::new("apply", 8 << 20).outcome(one).is_err());
+        let small = format!("[{}1]", "1,".repeat(200_000));
+        let one = settled(vec![output("a", "1")], &small);
+        assert!(Reader::new("apply", 8 << 20).outcome(one).is_ok());
+        let two = settled(vec![output("a", &small)], &small);
+        let error = Reader::new("apply", 8 << 20).outcome(two).unwrap_err();
+        let EngineError::LimitExceeded { limit, message } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(*limit, "output");
+        assert!(message.contains("250000 JSON values"), "{message}");
     }
 
     #[test]

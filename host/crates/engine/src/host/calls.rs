@@ -18,6 +18,7 @@ use crate::call::{self, Answer, Bounds, Question, Surroundings};
 use crate::convert;
 use crate::egress::Egress;
 use crate::imports::KeyValues;
+use crate::info::Source;
 use crate::metrics::{CALL_SECONDS, CALLS, QUEUE_SECONDS, TRAPS};
 use crate::registry::Version;
 use crate::tools::Toolbox;
@@ -136,6 +137,7 @@ impl EngineHost {
             Box::new(convert::request(&call.request, settings)),
         );
         let around = Surroundings {
+            may_block: version.source == Source::BuiltIn,
             engine: version.id.clone(),
             grant: Arc::clone(&ready.grant),
             observer: Arc::clone(&call.observer),

@@ -20,6 +20,10 @@ use crate::registry::{Slot, Version, Wasm};
 /// may be a bad request; five different ones are a bad version.
 const TRAPS_UNTIL_ROLLBACK: u32 = 5;
 
+/// Each name is a label of metrics, a folder and a version in memory for good;
+/// a platform has tens.
+pub const MAX_ENGINES: usize = 256;
+
 /// What messages call the document.
 const MANIFEST: &str = "engine.toml";
 
@@ -78,6 +82,9 @@ impl EngineHost {
 
         let _turn = self.changing.lock().await;
         let before = self.registry.slot(id);
+        if before.is_none() && self.registry.names().len() >= MAX_ENGINES {
+            return Err(LoadError::TooMany);
+        }
         if let Some(slot) = &before
             && slot.head.digest == digest
             && slot.head.manifest == version.manifest

@@ -7,6 +7,7 @@ mod prepare;
 mod start;
 
 pub(crate) use checkouts::Checkout;
+pub use load::MAX_ENGINES;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use nestor_core::engine::EngineError;
 use nestor_core::grant::Grant;
 use nestor_core::ids::{Digest, EngineId};
-use nestor_core::ports::NoObserver;
+use nestor_core::ports::{CallObserver, LogLevel};
 use wasmtime::component::Component;
 use wasmtime_wasi::FsPerms;
 
@@ -242,8 +242,9 @@ impl EngineHost {
         bounds: Bounds,
     ) -> Surroundings {
         let until = tokio::time::Instant::now() + bounds.wall;
-        let observer = Arc::new(NoObserver);
+        let observer = Arc::new(ToLog(id.clone()));
         Surroundings {
+            may_block: false,
             engine: id.clone(),
             grant: Arc::clone(grant),
             observer: observer.clone(),
@@ -255,6 +256,19 @@ impl EngineHost {
             egress: Egress::new(id.clone(), Arc::clone(grant), observer, until),
         }
     }
+}
+
+/// Writes to the log what an engine says while it is about no resource, and so
+/// knows nothing that must not stand there.
+struct ToLog(EngineId);
+
+impl CallObserver for ToLog {
+    fn log(&self, level: LogLevel, message: &str, fields: &serde_json::Value) {
+        let engine = self.0.as_str();
+        tracing::info!(target: "nestor_engine::guest", engine, ?level, %fields, "{message}");
+    }
+
+    fn progress(&self, _percent: Option<u8>, _message: &str) {}
 }
 
 fn probe_bounds(grant: &Grant) -> Bounds {

@@ -80,6 +80,7 @@ fn assemble(options: Options) -> Result<Arc<EngineHost>, EngineHostError> {
     for folder in [&checkouts, &folders.empty, &folders.scratch] {
         fs::create_dir_all(folder).map_err(|e| data(folder, e))?;
     }
+    raise_descriptors();
     let runtime = Runtime::new(options.max_calls)?;
     // A cache of its own holds nothing for others.
     let own_cache = options.cache_dir.is_none();
@@ -170,6 +171,24 @@ fn assemble(options: Options) -> Result<Arc<EngineHost>, EngineHostError> {
         changing: tokio::sync::Mutex::new(()),
         own: own.clone(),
     }))
+}
+
+/// Lets this process have as many descriptors as it may. The usual soft limit of
+/// 1024 is for programs that use `select`; calls, clients and the store
+/// together need more. Tools get a limit of their own.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, ?current, ?maximum, "the limit of open files cannot be raised");
+    }
 }
 
 /// A built-in engine. It gets what it requests unless the platform says

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bindings::nestor::engine::report;
 use crate::call::CallState;
+use crate::convert::values::{self, Refused};
 use crate::convert::{clean, clean_line, log_level};
 use crate::metrics::DROPPED_REPORTS;
 
@@ -17,6 +18,8 @@ use crate::metrics::DROPPED_REPORTS;
 const MAX_MESSAGE: usize = 8 << 10;
 /// A handful of fields.
 const MAX_FIELDS: usize = 16 << 10;
+/// Far more than anybody reads in one line.
+const MAX_FIELD_VALUES: usize = 256;
 /// Reports come in bursts: a tool prints ten lines at once. So many seconds'
 /// worth may come together, before the rate holds.
 const BURST_SECONDS: f64 = 5.0;
@@ -78,26 +81,8 @@ impl Reports {
         let message = format!(
             "{dropped} log lines and progress reports beyond the engine's limits were dropped"
         );
-        self.emit(LogLevel::Warn, &message, &json!({ "dropped": dropped }));
-    }
-
-    fn emit(&self, level: LogLevel, message: &str, fields: &Value) {
-        let engine = self.engine.as_str();
-        match level {
-            LogLevel::Debug => {
-                tracing::debug!(target: "nestor_engine::guest", engine, %fields, "{message}")
-            }
-            LogLevel::Info => {
-                tracing::info!(target: "nestor_engine::guest", engine, %fields, "{message}")
-            }
-            LogLevel::Warn => {
-                tracing::warn!(target: "nestor_engine::guest", engine, %fields, "{message}")
-            }
-            LogLevel::Error => {
-                tracing::error!(target: "nestor_engine::guest", engine, %fields, "{message}")
-            }
-        }
-        self.observer.log(level, message, fields);
+        self.observer
+            .log(LogLevel::Warn, &message, &json!({ "dropped": dropped }));
     }
 
     fn log(&mut self, level: LogLevel, message: &str, fields: &str) {
@@ -105,7 +90,7 @@ impl Reports {
             return;
         }
         let message = clean(message, MAX_MESSAGE);
-        self.emit(level, &message, &parse_fields(fields));
+        self.observer.log(level, &message, &parse_fields(fields));
     }
 
     fn progress(&mut self, percent: Option<u8>, message: &str) {
@@ -130,10 +115,14 @@ fn parse_fields(fields: &str) -> Value {
     if fields.len() > MAX_FIELDS {
         return json!({ "fields": format!("left out: {} bytes, at most {MAX_FIELDS} are allowed", fields.len()) });
     }
-    match serde_json::from_str::<Value>(fields) {
+    let mut left = MAX_FIELD_VALUES;
+    match values::read(fields, &mut left) {
         Ok(Value::Object(fields)) => Value::Object(fields),
         Ok(_) => json!({ "fields": "left out: not a JSON object" }),
-        Err(_) => json!({ "fields": "left out: not JSON" }),
+        Err(Refused::TooMany) => {
+            json!({ "fields": format!("left out: more than {MAX_FIELD_VALUES} values") })
+        }
+        Err(Refused::NotJson(_)) => json!({ "fields": "left out: not JSON" }),
     }
 }
 
@@ -203,6 +192,21 @@ mod tests {
             heard.last().unwrap().contains("1990 log lines"),
             "{heard:?}"
         );
+    }
+
+    #[test]
+    fn fields_are_few_or_left_out() {
+        let many = format!("{{\"a\":[{}1]}}", "{},".repeat(300));
+        let left_out = |why: &str| json!({ "fields": format!("left out: {why}") });
+        for (fields, read) in [
+            ("", json!({})),
+            ("{\"a\":[1]}", json!({ "a": [1] })),
+            ("[1]", left_out("not a JSON object")),
+            ("{", left_out("not JSON")),
+            (&many, left_out("more than 256 values")),
+        ] {
+            assert_eq!(parse_fields(fields), read);
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ use nestor_core::engine::{
 };
 use nestor_core::environment::DriftAction;
 use nestor_core::ids::Timestamp;
-use nestor_core::ports::{Batch, EngineCall, EngineStatus, Function, NoObserver, Reply, Standing};
+use nestor_core::ports::{
+    Batch, EngineCall, EngineStatus, Function, NoObserver, Reply, Standing, Write,
+};
 use nestor_core::queue::{Class, Ticket};
 use nestor_core::spec::DeliveryMode;
 
@@ -20,16 +22,18 @@ use super::records::{DriftAlarm, DriftRecord, ResourceDrift};
 use super::view::{DeploymentDriftStatus, DriftStatus};
 use super::{BUSY_AGAIN_MS, end, next, policy};
 use crate::alarms::Kind;
+use crate::ask::ask;
 use crate::context::Context;
-use crate::driver::{Driver, Guarded, Stop};
+use crate::driver::{Driver, Stop};
 use crate::foresee::Basis;
 use crate::gate::Intent;
-use crate::mask;
+use crate::mask::{self, Secrets};
 use crate::ownership::handed_over;
 use crate::prepared::prepared;
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, encode, key,
 };
+use crate::run_loop::BYTES_PER_COMMIT;
 use crate::view::{DeploymentStatus, EventView};
 
 /// Differences of one resource that are kept; the rest is counted.
@@ -78,7 +82,7 @@ impl Driver {
             run: self.status.run,
             resources,
         };
-        count(record, &seen);
+        count(&context, record, &seen);
         self.keep_look(request, action, record, seen).await
     }
 
@@ -102,7 +106,10 @@ impl Driver {
 
     async fn look_at_all(&self, record: &DeploymentRecord) -> Result<Seen, Stop> {
         let mut seen = Vec::new();
-        for resource in self.resources().await? {
+        let resources = self.resources().await?;
+        // What is one's secret stands in the configs of others.
+        let secrets = Arc::new(Secrets::of(resources.iter().flat_map(|r| &r.outputs)));
+        for resource in resources {
             let found = tokio::select! {
                 biased;
                 () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
@@ -110,7 +117,7 @@ impl Driver {
                     asked?;
                     return Ok(Seen::Interrupted);
                 }
-                found = self.look_at_one(record, &resource) => found?,
+                found = self.look_at_one(record, &resource, &secrets) => found?,
             };
             seen.push(found);
         }
@@ -123,6 +130,7 @@ impl Driver {
         &self,
         record: &DeploymentRecord,
         resource: &ResourceRecord,
+        secrets: &Arc<Secrets>,
     ) -> Result<ResourceDrift, Stop> {
         // What cannot be looked at now can be in a moment.
         prepared(&self.context, &resource.engine).await;
@@ -143,7 +151,8 @@ impl Driver {
             if !self.context.worker.alive_as(held, self.context.now()) {
                 return Err(Stop::Fenced);
             }
-            let call = self.context.engines.call(self.drift_call(record, resource));
+            let call = self.drift_call(record, resource);
+            let call = ask(&self.context, call, Arc::clone(secrets));
             let answer = tokio::select! {
                 biased;
                 answer = AssertUnwindSafe(call).catch_unwind() => answer,
@@ -155,7 +164,7 @@ impl Driver {
                     "the host failed during the call; its log has more".into(),
                 ))
             });
-            return Ok(judge(resource, answer));
+            return Ok(judge(resource, answer, secrets));
         }
     }
 
@@ -285,16 +294,22 @@ impl Driver {
             && action == DriftAction::Remediate
             && self.status.status == DeploymentStatus::Ready;
         let mut batch = Batch::new();
-        let alarm = self.next_alarm(record);
-        let alarm = self.put_alarm(&mut batch, alarm).await?;
-        batch.put(key::drift(&self.id), encode(&seen));
         let mut resources = self.resources().await?;
+        let names: Vec<_> = seen.drifted().map(|r| r.name.clone()).collect();
         if remediates {
-            let names: Vec<_> = seen.drifted().map(|r| r.name.clone()).collect();
             for resource in resources.iter_mut().filter(|r| names.contains(&r.name)) {
                 resource.drifted = true;
                 batch.put(key::resource(&self.id, &resource.name), encode(resource));
+                // Whoever looks again after a crash marks them again.
+                if batch.writes.iter().map(Write::bytes).sum::<usize>() >= BYTES_PER_COMMIT {
+                    self.commit(std::mem::take(&mut batch)).await?;
+                }
             }
+        }
+        let alarm = self.next_alarm(record);
+        let alarm = self.put_alarm(&mut batch, alarm).await?;
+        batch.put(key::drift(&self.id), encode(&seen));
+        if remediates {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
             let message = format!("applying again what drifted: {}", names.join(", "));
             let mut event = self.event("remediating", seen.revision, None, message);
@@ -307,10 +322,7 @@ impl Driver {
         batch.put(key::status(&self.id), encode(&self.status));
         // With the request still there: a host that dies now looks again.
         if remediates {
-            self.commit(batch).await.map_err(|guarded| match guarded {
-                Guarded::Stop(stop) => stop,
-                changed @ Guarded::Changed => changed.into(),
-            })?;
+            self.commit(batch).await?;
         } else {
             self.commit_taking(batch, &[request]).await?;
         }
@@ -423,9 +435,13 @@ fn cannot_tell(context: &Context, resource: &ResourceRecord) -> Option<ResourceD
     Some(found(resource, status, Some(reason)))
 }
 
-fn judge(resource: &ResourceRecord, answer: Result<Reply, EngineError>) -> ResourceDrift {
+fn judge(
+    resource: &ResourceRecord,
+    answer: Result<Reply, EngineError>,
+    secrets: &Secrets,
+) -> ResourceDrift {
     match answer {
-        Ok(Reply::Proposed(proposed)) => differs(resource, proposed),
+        Ok(Reply::Proposed(proposed)) => differs(resource, proposed, secrets),
         Ok(Reply::Validated(_) | Reply::Outcome(_) | Reply::Rendered(_)) => found(
             resource,
             DriftStatus::Unknown,
@@ -448,26 +464,30 @@ fn judge(resource: &ResourceRecord, answer: Result<Reply, EngineError>) -> Resou
     }
 }
 
-fn differs(resource: &ResourceRecord, proposed: ProposedChanges) -> ResourceDrift {
+fn differs(
+    resource: &ResourceRecord,
+    proposed: ProposedChanges,
+    secrets: &Secrets,
+) -> ResourceDrift {
     let status = match proposed.action {
         Action::Noop => DriftStatus::InSync,
         Action::Update | Action::Replace => DriftStatus::Drifted,
         // As seen from what was applied, or from what would have to be done.
         Action::Delete | Action::Create => DriftStatus::Missing,
     };
-    let secrets = mask::secrets(&resource.outputs);
     let more = proposed.changes.len().saturating_sub(CHANGES_KEPT);
     let changes = proposed.changes.into_iter().take(CHANGES_KEPT);
     ResourceDrift {
         changes: changes
-            .map(|change| mask::masked(change, &[], &secrets))
+            .map(|change| mask::masked(change, &[], secrets))
             .collect(),
         more,
         ..found(resource, status, Some(proposed.summary))
     }
 }
 
-fn count(record: &DeploymentRecord, seen: &DriftRecord) {
+fn count(context: &Context, record: &DeploymentRecord, seen: &DriftRecord) {
+    let environment = context.environments.label(&record.environment);
     let outcome = match seen.status() {
         DeploymentDriftStatus::NotChecked => "not_checked",
         DeploymentDriftStatus::InSync => "in_sync",
@@ -475,8 +495,7 @@ fn count(record: &DeploymentRecord, seen: &DriftRecord) {
         DeploymentDriftStatus::Unknown => "unknown",
         DeploymentDriftStatus::Unsupported => "unsupported",
     };
-    metrics::counter!(crate::metrics::DRIFT_CHECKS, "environment" => record.environment.to_string(), "outcome" => outcome).increment(1);
+    metrics::counter!(crate::metrics::DRIFT_CHECKS, "environment" => environment.clone(), "outcome" => outcome).increment(1);
     let drifted = seen.drifted().count() as u64;
-    metrics::counter!(crate::metrics::DRIFTED, "environment" => record.environment.to_string())
-        .increment(drifted);
+    metrics::counter!(crate::metrics::DRIFTED, "environment" => environment).increment(drifted);
 }

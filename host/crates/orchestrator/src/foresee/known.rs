@@ -16,7 +16,7 @@ use nestor_core::spec::{DeploymentSpec, Reference};
 
 use crate::job::json_type_of;
 use crate::lookup::of_deployment;
-use crate::mask::secret;
+use crate::mask::Secrets;
 use crate::records::ResourceRecord;
 use crate::view::PlannedAction;
 
@@ -129,13 +129,13 @@ impl Outputs {
         }
     }
 
-    /// What is sensitive of all that is known of a resource, as text.
-    pub(super) fn secrets(&self, planned: &PlannedResource) -> impl Iterator<Item = String> {
-        let names = planned.declared_outputs.keys();
-        names.filter_map(|name| match self.shown(&planned.name, name)? {
-            (value, true) => secret(value),
-            (_, false) => None,
-        })
+    /// Adds what is sensitive of all that is known of a resource.
+    pub(super) fn tell(&self, planned: &PlannedResource, secrets: &mut Secrets) {
+        for name in planned.declared_outputs.keys() {
+            if let Some((value, true)) = self.shown(&planned.name, name) {
+                secrets.add(value);
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::foresee::{Question, Unasked};
 use crate::gate::Intent;
 use crate::keep;
 use crate::lookup::outputs_unknown;
+use crate::mask::Secrets;
 use crate::neighbours;
 use crate::records::{ResourceRecord, RevisionRecord, encode, key};
 use crate::scope::Compared;
@@ -148,6 +149,9 @@ impl Driver {
             applied: Some(Digest::of(b"")),
             ..adoption.record.clone()
         };
+        let mut secrets = Secrets::of(&current.outputs);
+        secrets.put_into(&resolved);
+        let secrets = Arc::new(secrets);
         let cannot = |why: String| {
             format!(
                 "resource {} cannot be taken over from {}: {why}",
@@ -158,7 +162,7 @@ impl Driver {
         let give_up = self.context.now().plus_millis(ASK_MS);
         loop {
             let asked = tokio::select! {
-                asked = question.one(planned, &resolved, Some(&current)) => asked,
+                asked = question.one(planned, &resolved, Some(&current), &secrets) => asked,
                 () = self.context.shutdown.cancelled() => return Err(Stop::Shutdown),
             };
             let wait = match asked {

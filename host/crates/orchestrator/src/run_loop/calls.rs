@@ -16,6 +16,7 @@ use super::RunLoop;
 use crate::context::Context;
 use crate::driver::Driver;
 use crate::job::{Job, Report, Settlement, Target, failure_of};
+use crate::mask::Secrets;
 use crate::neighbours;
 use crate::observer::Observer;
 use crate::prepared::prepared;
@@ -99,6 +100,7 @@ impl RunLoop {
             digest: current
                 .and_then(|c| c.open.as_ref())
                 .and_then(|open| open.engine_digest),
+            secrets: Arc::new(self.secrets(target.record())),
             target,
         };
         self.calling.insert(step);
@@ -122,6 +124,20 @@ impl RunLoop {
             .context
             .tasks
             .spawn(perform(context, job, observer, sender).instrument(span));
+    }
+
+    /// What an engine is handed with a resource and must not be told on: what
+    /// is sensitive of the resource itself and of all that it stands on, now
+    /// and before this run.
+    fn secrets(&self, record: &ResourceRecord) -> Secrets {
+        let mut secrets = Secrets::of(&record.outputs);
+        for name in record.depends_on.iter().chain([&record.name]) {
+            let before = self.before.get(name).and_then(Option::as_ref);
+            for record in self.resources.get(name).into_iter().chain(before) {
+                secrets.extend(&record.outputs);
+            }
+        }
+        secrets
     }
 
     /// Waits for calls under way without taking them in: the run is not this

@@ -8,6 +8,7 @@ use nestor_core::ids::ResourceName;
 use nestor_core::planner::{ExecutionPlan, PlannedResource, Resolved, resolve_config};
 use nestor_core::ports::EngineHead;
 use nestor_core::schema::ConfigSchema;
+use nestor_core::spec::DeliveryMode;
 
 use super::{RunLoop, Turn};
 use crate::driver::{Driver, Stop};
@@ -16,6 +17,9 @@ use crate::lookup::recorded;
 use crate::ownership::{Beginning, Late};
 use crate::records::{OpenOperation, ResourceRecord, encode, key};
 use crate::surroundings::LONGEST_WAIT_MS;
+
+/// Places in a config that one reason names; the rest are counted.
+const PLACES_SHOWN: usize = 5;
 
 impl RunLoop {
     /// Whether a step needs an operation; if so, the intent goes into the batch.
@@ -240,6 +244,7 @@ impl RunLoop {
                         .join("; ")
                 })?;
                 whole(plan, resource, &resolved)?;
+                nothing_sensitive_in_git(resource, &resolved)?;
                 let mut record = ResourceRecord::planned(resource, plan, resolved.config);
                 let current = self.resources.get(&record.name);
                 record.home = self.homes.of(&self.revision.spec.id, &record.name, current);
@@ -267,6 +272,28 @@ impl RunLoop {
         }
         id
     }
+}
+
+/// That an output is sensitive may be known to its engine alone, so only now.
+/// Git forgets nothing.
+fn nothing_sensitive_in_git(resource: &PlannedResource, resolved: &Resolved) -> Result<(), String> {
+    if resource.delivery != DeliveryMode::Gitops || resolved.sensitive.is_empty() {
+        return Ok(());
+    }
+    let shown = resolved.sensitive.iter().take(PLACES_SHOWN);
+    let mut places = shown
+        .map(|pointer| format!("config{pointer}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = resolved.sensitive.len().saturating_sub(PLACES_SHOWN);
+    if more > 0 {
+        places.push_str(&format!(" (and {more} more)"));
+    }
+    Err(format!(
+        "it is delivered through Git, and an output that its engine marks as sensitive goes into {places}: \
+         that would commit it in clear text, so nothing was rendered; hand over the name of a secret instead, \
+         or use \"delivery\": \"direct\" for a resource of another name"
+    ))
 }
 
 /// Holds a config with its outputs in against its schema: what hangs on the

@@ -22,6 +22,8 @@ pub struct Behaviour {
     pub(super) delay: Duration,
     pub(super) hang: Option<Hang>,
     pub(super) manifests: Option<Vec<Manifest>>,
+    pub(super) says: Option<String>,
+    pub(super) state: Option<Value>,
 }
 
 /// Where a call stops until `FakeEngines::release`, or for ever.
@@ -135,6 +137,21 @@ impl Behaviour {
     #[must_use]
     pub fn hang(mut self, at: Hang) -> Self {
         self.hang = Some(at);
+        self
+    }
+
+    /// Every call but `validate`, which knows no outputs, says this: in a log line
+    /// and its fields, with progress, and in what a person is told of the answer.
+    #[must_use]
+    pub fn says(mut self, text: impl Into<String>) -> Self {
+        self.says = Some(text.into());
+        self
+    }
+
+    /// The state of what is ready, in place of its operation's id.
+    #[must_use]
+    pub fn state(mut self, state: impl Into<Value>) -> Self {
+        self.state = Some(state.into());
         self
     }
 

@@ -74,6 +74,12 @@ impl FakeEngines {
             function.as_str(),
             &json!({ "attempt": now.call.context.attempt }),
         );
+        if let Some(text) = &now.behaviour.says
+            && function != Function::Validate
+        {
+            observer.log(LogLevel::Warn, text, &json!({ "said": [text] }));
+            observer.progress(None, text);
+        }
         match function {
             Function::Validate => match &now.behaviour.invalid {
                 Some(error) => Err(error.clone()),
@@ -234,7 +240,7 @@ impl State {
         Some(Pending {
             poll_after: now.behaviour.poll_after,
             percent: Some(percent),
-            message: format!("{left} polls to go"),
+            message: said(now, format!("{left} polls to go")),
             state: json!({ "polls_left": left }),
         })
     }
@@ -269,7 +275,7 @@ impl State {
             action,
             changes,
             outputs: outputs.collect(),
-            summary: format!("{action:?} {}", now.call.request.name),
+            summary: said(now, format!("{action:?} {}", now.call.request.name)),
         }
     }
 }
@@ -353,7 +359,11 @@ fn settled(now: &Now<'_>) -> Settled {
     };
     Settled {
         outputs,
-        state: json!({ "operation": now.call.context.operation_id }),
+        state: now
+            .behaviour
+            .state
+            .clone()
+            .unwrap_or_else(|| json!({ "operation": now.call.context.operation_id })),
     }
 }
 
@@ -367,8 +377,16 @@ fn rendered(now: &Now<'_>) -> Rendered {
     Rendered {
         manifests,
         outputs: now.behaviour.outputs.clone(),
-        notes: Some(format!("Notes of {}", now.call.request.name)),
+        notes: Some(said(now, format!("Notes of {}", now.call.request.name))),
         state: Value::Null,
+    }
+}
+
+/// With what the script says.
+fn said(now: &Now<'_>, text: String) -> String {
+    match &now.behaviour.says {
+        Some(said) => format!("{text}: {said}"),
+        None => text,
     }
 }
 
