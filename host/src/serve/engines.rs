@@ -10,8 +10,8 @@ use nestor_api::{
     EngineAdmin, EngineRejection, EngineSource, EngineStatusView, EngineUpload, EngineView, Put,
     ViolationView,
 };
-use nestor_core::engine::EngineError;
-use nestor_core::ids::EngineId;
+use nestor_core::engine::{EngineError, Home};
+use nestor_core::ids::{DeploymentId, EngineId, EnvironmentName};
 use nestor_core::ports::{EngineCall, EngineHead, EngineStatus, Engines, Reply, Store};
 use nestor_engine::{EngineHost, EngineInfo, LoadError, Options, Source};
 use serde_json::Value;
@@ -180,6 +180,12 @@ impl Engines for GatedEngines {
             }),
             None => self.host.call(call).await,
         }
+    }
+    async fn forget(&self, engine: &EngineId, environment: &EnvironmentName, home: &Home) {
+        self.host.forget(engine, environment, home).await;
+    }
+    async fn forget_deployment(&self, deployment: &DeploymentId, kept: &[Home]) {
+        self.host.forget_deployment(deployment, kept).await;
     }
 }
 

@@ -458,3 +458,52 @@ async fn a_version_that_traps_and_traps_makes_way_for_the_one_before() {
         "also after a restart"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_kept_of_what_is_gone_is_found_by_nobody() {
+    let fixture = start(|_| ()).await;
+    fixture.load("noop", noop(), "").await;
+    let folders = [
+        "test/web-app/database",
+        "test/web-app/database@1",
+        "test/web-app/cache",
+        "other/web-app/cache",
+        "test/web-app-2/database",
+    ];
+    for folder in folders {
+        let folder = fixture.path("checkouts").join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("secret"), "x").unwrap();
+    }
+    let keys = [
+        "kv/gone/web-app/cache/a",
+        "kv/noop/web-app-2/database/a",
+        "kv/noop/web-app/cache/a",
+        "kv/noop/web-app/database/a",
+        "kv/noop/web-app/database/b/c",
+        "kv/noop/web-app/database@1/a",
+    ];
+    for key in keys {
+        let mut map = fixture.kv.0.lock().unwrap();
+        map.insert(key.into(), Bytes::from_static(b"x"));
+    }
+    let left = || {
+        let folders = folders.map(|folder| fixture.path("checkouts").join(folder).exists());
+        let keys: Vec<String> = fixture.kv.0.lock().unwrap().keys().cloned().collect();
+        (folders, keys)
+    };
+    let home = Home::of(&"web-app".parse().unwrap(), &"database".parse().unwrap());
+    let environment = "test".parse().unwrap();
+    fixture.host.forget(&id("noop"), &environment, &home).await;
+    let (there, kept) = left();
+    assert_eq!(there, [false, true, true, true, true]);
+    assert_eq!(kept, [keys[0], keys[1], keys[2], keys[5]]);
+    // Again, and all that is left but what another deployment has.
+    fixture.host.forget(&id("noop"), &environment, &home).await;
+    let given = Home { given: 1, ..home };
+    let deployment = "web-app".parse().unwrap();
+    fixture.host.forget_deployment(&deployment, &[given]).await;
+    let (there, kept) = left();
+    assert_eq!(there, [false, true, false, false, true]);
+    assert_eq!(kept, [keys[1], keys[5]]);
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use nestor_core::definition::declared_outputs;
 use nestor_core::engine::{
-    CallContext, EngineError, Outcome, Output, Pending, Prior, Purpose, ResourceRequest,
+    CallContext, EngineError, Home, Outcome, Output, Pending, Prior, Purpose, ResourceRequest,
 };
 use nestor_core::execution::mutation::{Mutation, active};
 use nestor_core::execution::{Call, Direction, Failure};
@@ -129,6 +129,9 @@ impl Job {
                 }
             }
         };
+        if matches!(result, Ok(Report::Settled(_))) && self.target.purpose() == Purpose::Destroy {
+            self.leave(context).await;
+        }
         let result = match result {
             Ok(Report::Settled(settlement)) if self.target.purpose() == Purpose::Apply => {
                 self.check(settlement).map(Report::Settled)
@@ -137,6 +140,23 @@ impl Job {
         };
         // Also what Git said.
         result.unwrap_or_else(|error| Report::Failed(self.secrets.hide_error(error)))
+    }
+
+    /// What is gone needs neither checkout nor map: a repeated call finds them
+    /// empty, and destroying what is gone is a success. A worker whose leases ran
+    /// out leaves them alone: somebody may have made the resource anew.
+    async fn leave(&self, context: &Context) {
+        if !context.worker.alive_as(self.worker, context.now()) {
+            return;
+        }
+        let record = self.target.record();
+        let own = || Home::of(&self.context.deployment, &record.name);
+        let home = record.home.clone().unwrap_or_else(own);
+        let environment = &self.context.environment;
+        context
+            .engines
+            .forget(&record.engine, environment, &home)
+            .await;
     }
 
     /// Outputs as declared, and notes without what is sensitive among them.

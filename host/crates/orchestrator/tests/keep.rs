@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
-use common::{World, assert_status, deploy, settle, two};
+use common::{World, assert_status, deploy, settle, two, web};
+use nestor_core::engine::EngineError;
 use nestor_core::ports::Batch;
 use nestor_orchestrator::Orchestrator;
 use nestor_orchestrator::service::{Rejection, RequestMeta};
@@ -213,4 +214,28 @@ async fn old_revisions_are_listed_and_no_longer_gone_back_to() {
         .await
         .expect("taken");
     assert_status(&settle(&host, "web").await, DeploymentStatus::Ready);
+}
+
+#[tokio::test]
+async fn what_engines_kept_of_a_resource_goes_with_it() {
+    let world = World::new();
+    let host = world.host().await;
+    let gone = Behaviour::default().fail_destroy(EngineError::Missing("gone".into()));
+    world.engines.script("gone", gone);
+    let both = web(&[
+        ("site", "chart:1.0.0", json!({})),
+        ("gone", "app:1.0.0", json!({})),
+        ("stays", "app:1.0.0", json!({})),
+    ]);
+    deploy(&host, &both).await;
+    assert_eq!(world.engines.forgotten(), Vec::<String>::new());
+    // Withdrawn from Git, and gone already when it was to be destroyed.
+    deploy(&host, &web(&[("stays", "app:1.0.0", json!({}))])).await;
+    let mut forgotten = world.engines.forgotten();
+    forgotten.sort();
+    assert_eq!(forgotten, ["web/gone", "web/site"]);
+    let meta = RequestMeta::default();
+    host.delete("web", meta).await.expect("accepted");
+    settle(&host, "web").await;
+    assert_eq!(world.engines.forgotten()[2..], ["web/stays", "web but []"]);
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::engine::{
     CallContext, EngineError, Features, Home, Outcome, ProposedChanges, Rendered, ResourceRequest,
 };
-use crate::ids::{Digest, EngineId};
+use crate::ids::{DeploymentId, Digest, EngineId, EnvironmentName};
 
 /// The loaded engines.
 #[async_trait]
@@ -27,6 +27,14 @@ pub trait Engines: Send + Sync {
     /// Dropped, the call ends with all it does outside, and the next call for
     /// the same home begins after that.
     async fn call(&self, call: EngineCall) -> Result<Reply, EngineError>;
+    /// Drops what an engine kept for a resource that is gone: its checkout and
+    /// its small map. What cannot be dropped is said in the log. Those who keep
+    /// nothing have nothing to do.
+    async fn forget(&self, _engine: &EngineId, _environment: &EnvironmentName, _home: &Home) {}
+    /// Drops what is left of a deployment of which nothing is deployed any more,
+    /// such as of resources that were looked at and never applied, but for homes
+    /// that others have.
+    async fn forget_deployment(&self, _deployment: &DeploymentId, _kept: &[Home]) {}
 }
 
 /// The head version of an engine.

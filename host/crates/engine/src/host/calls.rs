@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use nestor_core::engine::{EngineError, Outcome, Purpose};
+use nestor_core::engine::{EngineError, Home, Outcome, Purpose};
 use nestor_core::grant::FsMode;
-use nestor_core::ids::EngineId;
+use nestor_core::ids::{DeploymentId, EngineId, EnvironmentName};
 use nestor_core::ports::{EngineCall, EngineHead, Engines, Function, Reply, Standing};
 use tracing::Instrument;
 use wasmtime_wasi::FsPerms;
@@ -49,6 +49,14 @@ impl Engines for EngineHost {
             traceparent = call.context.traceparent,
         );
         self.call_within(call).instrument(span).await
+    }
+
+    async fn forget(&self, engine: &EngineId, environment: &EnvironmentName, home: &Home) {
+        self.forget_home(engine, environment, home).await;
+    }
+
+    async fn forget_deployment(&self, deployment: &DeploymentId, kept: &[Home]) {
+        self.forget_rest(deployment, kept).await;
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nestor_core::engine::EngineError;
+use nestor_core::ids::DeploymentId;
 use nestor_core::ports::Standing;
 use tokio::sync::{OwnedMutexGuard, watch};
 
@@ -115,6 +116,21 @@ impl Checkouts {
         .ok_or_else(in_use)
     }
 
+    /// All that a deployment has, in every environment.
+    pub(super) async fn of_deployment(&self, deployment: &DeploymentId) -> Vec<PathBuf> {
+        let (root, deployment) = (self.root.clone(), deployment.to_string());
+        let found = tokio::task::spawn_blocking(move || {
+            let mut found = Vec::new();
+            for environment in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+                let own = Path::new(&environment.file_name()).join(&deployment);
+                let folders = std::fs::read_dir(root.join(&own)).into_iter().flatten();
+                found.extend(folders.flatten().map(|folder| own.join(folder.file_name())));
+            }
+            found
+        });
+        found.await.unwrap_or_default()
+    }
+
     fn visit(self: &Arc<Self>, path: PathBuf) -> Visitor {
         let place = Arc::clone(self.lock().entry(path.clone()).or_default());
         Visitor {
@@ -174,7 +190,10 @@ impl Checkout {
     pub(super) async fn remove(&self) {
         let (root, checkout) = (self.visitor.all.root.clone(), self.path().to_owned());
         let removed = tokio::task::spawn_blocking(move || {
-            std::fs::remove_dir_all(&checkout)?;
+            match std::fs::remove_dir_all(&checkout) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             for folder in checkout
                 .ancestors()
                 .skip(1)

@@ -2,6 +2,7 @@
 
 mod calls;
 mod checkouts;
+mod forget;
 mod load;
 mod prepare;
 mod start;

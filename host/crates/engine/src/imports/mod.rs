@@ -7,7 +7,7 @@ mod store;
 mod tools;
 
 pub(crate) use report::Reports;
-pub(crate) use store::KeyValues;
+pub(crate) use store::{KeyValues, MAPS, map_of};
 
 use crate::bindings::nestor::engine::types;
 use crate::call::CallState;

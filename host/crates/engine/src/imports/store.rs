@@ -21,6 +21,14 @@ const PAGE: usize = 256;
 /// A local commit takes milliseconds; a lost database connection for ever.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Under which all maps are.
+pub(crate) const MAPS: &str = "kv/";
+
+/// Under which the map of an engine for a resource is.
+pub(crate) fn map_of(engine: &EngineId, home: &Home) -> String {
+    format!("{MAPS}{engine}/{}/{}/", home.deployment, home.folder())
+}
+
 /// The map of one engine for one resource.
 pub(crate) struct KeyValues {
     /// None where there is no resource: `describe` and `check`.
@@ -34,10 +42,7 @@ pub(crate) struct KeyValues {
 impl KeyValues {
     pub(crate) fn new(store: Arc<dyn Store>, quota: u64, engine: &EngineId, home: &Home) -> Self {
         Self {
-            scope: Some((
-                store,
-                format!("kv/{engine}/{}/{}/", home.deployment, home.folder()),
-            )),
+            scope: Some((store, map_of(engine, home))),
             quota,
             sizes: None,
         }

@@ -85,6 +85,23 @@ pub(crate) async fn handed_over(
     Ok(all.into_iter().map(|(_, handover)| handover).collect())
 }
 
+/// Homes under a deployment's name that others have, or had.
+pub(crate) async fn given_homes(
+    context: &Context,
+    id: &DeploymentId,
+    status: &StatusRecord,
+) -> Result<Vec<Home>, StoreError> {
+    let handed = handed_over(context, id, Some(status)).await?;
+    let homes = handed.into_iter().flat_map(|handover| {
+        (0..handover.homes).map(move |given| Home {
+            deployment: id.clone(),
+            resource: handover.resource.clone(),
+            given,
+        })
+    });
+    Ok(homes.collect())
+}
+
 /// Whether a deployment of that id ever handed something over.
 pub(crate) async fn gave_away(context: &Context, id: &DeploymentId) -> Result<bool, StoreError> {
     let first = context.store.scan(&key::handovers(id), None, 1).await?;

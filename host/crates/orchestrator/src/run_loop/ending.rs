@@ -7,6 +7,7 @@ use nestor_core::ports::{Batch, StoreError};
 use super::RunLoop;
 use crate::alarms::Kind;
 use crate::driver::Driver;
+use crate::ownership::given_homes;
 use crate::records::{RunKind, encode, key};
 use crate::view::DeploymentStatus;
 use crate::{expiry, forget};
@@ -85,6 +86,11 @@ impl RunLoop {
             self.note_outcome(driver, outcome, batch);
         }
         if status == DeploymentStatus::Deleted {
+            let (context, id) = (&driver.context, &driver.id);
+            if context.worker.alive(context.now()) {
+                let given = given_homes(context, id, &driver.status).await?;
+                context.engines.forget_deployment(id, &given).await;
+            }
             let at = forget::set(&driver.context, &driver.id, batch);
             return Ok(at.map(|at| (Kind::Forget, at)));
         }

@@ -50,6 +50,7 @@ struct State {
     most_at_once: usize,
     overlaps: Vec<String>,
     released: Vec<String>,
+    forgotten: Vec<String>,
 }
 
 /// A resource that exists in the fakes' world.
@@ -84,6 +85,13 @@ impl Default for FakeEngines {
 }
 
 impl FakeEngines {
+    /// Homes that were to be dropped, `deployment/folder`, and deployments, in
+    /// the order in which they were.
+    #[must_use]
+    pub fn forgotten(&self) -> Vec<String> {
+        self.state().forgotten.clone()
+    }
+
     /// No engine yet.
     #[must_use]
     pub fn new() -> Self {

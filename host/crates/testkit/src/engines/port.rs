@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use nestor_core::engine::{
-    Action, Change, EngineError, Manifest, Outcome, Pending, PlannedOutput, ProposedChanges,
+    Action, Change, EngineError, Home, Manifest, Outcome, Pending, PlannedOutput, ProposedChanges,
     Purpose, Rendered, Settled,
 };
-use nestor_core::ids::{DeploymentId, EngineId};
+use nestor_core::ids::{DeploymentId, EngineId, EnvironmentName};
 use nestor_core::ports::{
     EngineCall, EngineHead, EngineStatus, Engines, Function, LogLevel, Reply,
 };
@@ -32,6 +32,17 @@ impl Engines for FakeEngines {
 
     fn names(&self) -> Vec<EngineId> {
         self.state().engines.keys().cloned().collect()
+    }
+
+    async fn forget(&self, _engine: &EngineId, _environment: &EnvironmentName, home: &Home) {
+        let what = format!("{}/{}", home.deployment, home.folder());
+        self.state().forgotten.push(what);
+    }
+
+    async fn forget_deployment(&self, deployment: &DeploymentId, kept: &[Home]) {
+        let kept: Vec<String> = kept.iter().map(Home::folder).collect();
+        let what = format!("{deployment} but {kept:?}");
+        self.state().forgotten.push(what);
     }
 
     async fn call(&self, call: EngineCall) -> Result<Reply, EngineError> {
