@@ -201,7 +201,7 @@ fn matches_world(
     let mut baseline: Option<Option<u64>> = Some(None);
     for event in events(disk, id) {
         match event["status"].as_str() {
-            Some("ready") => {
+            Some("ready") if event["type"] == "status" => {
                 let revision = event["revision"].as_u64();
                 let whole = revision.is_some_and(|revision| {
                     let scope = &read(disk, &format!("rev/{id}/{revision:08}"))["scope"];

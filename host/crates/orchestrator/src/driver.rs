@@ -12,7 +12,6 @@ use crate::drift;
 use crate::expiry;
 use crate::foresee;
 use crate::gate::{GateEnd, Intent, Passage, next_request};
-use crate::neighbours;
 use crate::ownership::{Homes, Next, Untaken};
 use crate::records::{
     DeploymentRecord, Request, ResourceRecord, RevisionRecord, RunKind, RunRecord, StatusRecord,
@@ -20,8 +19,9 @@ use crate::records::{
 };
 use crate::run_loop::{Driven, RunLoop};
 use crate::scheduler::{Handle, Left};
+use crate::unbegun::{Unbegun, called_off, skipped_for};
 use crate::validate;
-use crate::view::{DeploymentStatus, EventView, Phase};
+use crate::view::{DeploymentStatus, Phase};
 use crate::webhooks::Subject;
 use crate::worker::{Lease, NotTaken};
 
@@ -182,6 +182,9 @@ impl Driver {
     ) -> Result<Option<Timestamp>, Stop> {
         let waits = self.status.gate;
         match request {
+            _ if called_off(&self.status, &record.inbox, request) => {
+                self.call_off(request, &record.inbox).await
+            }
             Request::Approve => self.approve(request).await,
             // Everything that waits makes way for the latest.
             Request::Apply { revision, .. } if waits.is_some() => {
@@ -199,13 +202,12 @@ impl Driver {
                 self.leave_gate(GateEnd::Expired, None).await
             }
             Request::Apply { revision, .. } if expiry::is_over(record) => {
-                let message = format!("revision {revision} was not begun: its time is over");
-                self.skip(request, revision, "expired", message).await
+                self.skip(&[request], revision, Unbegun::Expired).await
             }
             Request::Apply { revision, .. } => match skipped_for(&record.inbox, revision) {
                 Some(later) => {
-                    let message = format!("revision {revision} was skipped for revision {later}");
-                    self.skip(request, revision, "skipped", message).await
+                    let why = Unbegun::SkippedFor(later);
+                    self.skip(&[request], revision, why).await
                 }
                 None => self.apply(request, revision).await,
             },
@@ -213,6 +215,9 @@ impl Driver {
             Request::Expire { .. } => self.expire(request, record).await,
             Request::CheckDrift { asked, action } => {
                 self.check_drift(request, asked, action, record).await
+            }
+            Request::Delete if self.status.status == DeploymentStatus::Deleted => {
+                self.gone_already(request).await
             }
             Request::Delete => self.destroy(request).await,
             Request::Cancel => {
@@ -260,16 +265,18 @@ impl Driver {
         else {
             return self.finish_request(request, Vec::new()).await;
         };
-        if let Some(reason) = neighbours::misfit(&self.context, &revision).await? {
+        let resources = self.resources().await?;
+        if let Some(reason) = self.outdated(&revision, &resources).await? {
             return self.refuse_run(request, number, reason).await;
         }
-        let intent = Intent::apply(Arc::new(revision), self.resources().await?);
+        let intent = Intent::apply(Arc::new(revision), resources);
         let mut intent = match self.own(request, &intent).await? {
             Next::Begin(adoptions) => intent.taking(adoptions),
             Next::Over => return Ok(None),
             Next::Refused(reason) => return self.refuse_run(request, number, reason).await,
         };
         if self.status.phase != Phase::Validating || self.status.revision != number {
+            let before = self.status.clone();
             let mut batch = Batch::new();
             self.status.keep_before();
             self.status.progress = 0;
@@ -281,7 +288,11 @@ impl Driver {
                 None,
             );
             let event = self.status_event(&mut batch, number, format!("revision {number} begins"));
-            self.commit(batch).await?;
+            let wanted = |inbox: &[Request]| !called_off(&before, inbox, request);
+            if !self.commit_if(batch, &[], wanted).await? {
+                self.status = before;
+                return Ok(None);
+            }
             self.context.publish(&self.id, event);
         }
         let verdict = tokio::select! {
@@ -335,6 +346,7 @@ impl Driver {
         mut batch: Batch,
     ) -> Result<Option<Timestamp>, Stop> {
         let plan = intent.run_plan();
+        let before = self.status.clone();
         self.status.left_out = intent.left_out();
         self.status.before = None;
         self.status.gate = None;
@@ -383,7 +395,12 @@ impl Driver {
                 format!("run {number} begins"),
             )
         });
-        self.commit_taking(batch, &[request]).await?;
+        // What was approved is begun only here.
+        let wanted = |inbox: &[Request]| !called_off(&before, inbox, request);
+        if !self.commit_if(batch, &[request], wanted).await? {
+            self.status = before;
+            return Ok(None);
+        }
         for event in expired.into_iter().chain(event) {
             self.context.publish(&self.id, event);
         }
@@ -449,58 +466,6 @@ impl Driver {
         Ok(all.into_iter().map(|(_, record)| record).collect())
     }
 
-    /// Takes a request out of the inbox without more.
-    pub(crate) async fn finish_request(
-        &mut self,
-        request: Request,
-        events: Vec<EventView>,
-    ) -> Result<Option<Timestamp>, Stop> {
-        let mut batch = Batch::new();
-        for event in &events {
-            self.record_event(&mut batch, event.clone());
-        }
-        if !events.is_empty() {
-            batch.put(key::status(&self.id), encode(&self.status));
-        }
-        self.commit_taking(batch, &[request]).await?;
-        for event in events {
-            self.context.publish(&self.id, event);
-        }
-        Ok(None)
-    }
-
-    /// Commits and takes a request out of the inbox, both or neither. The API
-    /// may put requests in meanwhile; then the inbox is read again.
-    pub(crate) async fn commit_taking(
-        &self,
-        batch: Batch,
-        requests: &[Request],
-    ) -> Result<(), Stop> {
-        let record_key = key::deployment(&self.id);
-        loop {
-            let mut batch = batch.clone();
-            if let Some((mut record, raw)) = self
-                .context
-                .read_raw::<DeploymentRecord>(&record_key)
-                .await?
-            {
-                for request in requests {
-                    if let Some(place) = record.inbox.iter().position(|r| r == request) {
-                        record.inbox.remove(place);
-                    }
-                }
-                batch
-                    .guard(Guard::Equals(record_key.clone(), raw))
-                    .put(record_key.clone(), encode(&record));
-            }
-            match self.commit(batch).await {
-                Ok(()) => return Ok(()),
-                Err(Guarded::Changed) => {}
-                Err(Guarded::Stop(stop)) => return Err(stop),
-            }
-        }
-    }
-
     pub(crate) fn set_status(
         &mut self,
         batch: &mut Batch,
@@ -563,24 +528,6 @@ impl From<Guarded> for Stop {
             Guarded::Stop(stop) => stop,
         }
     }
-}
-
-/// The revision for which a waiting one is skipped, if there is one.
-fn skipped_for(inbox: &[Request], revision: u64) -> Option<u64> {
-    inbox.iter().find_map(|request| match request {
-        Request::Apply {
-            revision: later,
-            latest: true,
-        } if *later > revision => Some(*later),
-        Request::Apply { .. }
-        | Request::Approve
-        | Request::Delete
-        | Request::Cancel
-        | Request::Retry
-        | Request::Expiring { .. }
-        | Request::Expire { .. }
-        | Request::CheckDrift { .. } => None,
-    })
 }
 
 pub(crate) fn deployed(resources: &[ResourceRecord]) -> Vec<Deployed> {

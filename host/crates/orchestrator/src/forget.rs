@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use nestor_core::ids::{DeploymentId, Timestamp};
 use nestor_core::ports::{Batch, CommitError, Guard, StoreError};
 
-use crate::alarms::{Fired, Kind};
+use crate::alarms::{Fired, Kind, again};
 use crate::context::Context;
 use crate::records::{DeploymentRecord, StatusRecord, encode, key};
 use crate::view::DeploymentStatus;
@@ -54,7 +54,11 @@ pub(crate) async fn fire(context: &Arc<Context>, id: &DeploymentId) -> Result<Fi
     let record = context.read_raw::<DeploymentRecord>(&record_key).await?;
     let status = context.read::<StatusRecord>(&key::status(id)).await?;
     let gone = status.is_some_and(|s| s.status == DeploymentStatus::Deleted && !s.active);
-    let Some((record, raw)) = record.filter(|(record, _)| gone && record.inbox.is_empty()) else {
+    if gone && record.as_ref().is_some_and(|(r, _)| !r.inbox.is_empty()) {
+        // Whether that is begun is not known yet.
+        return Ok(Fired::Later(again(context)));
+    }
+    let Some((record, raw)) = record.filter(|_| gone) else {
         // Posted anew: when that is deleted, there is an alarm again.
         let mut batch = Batch::new();
         batch

@@ -24,6 +24,7 @@ use crate::records::{
     encode, key,
 };
 use crate::scope::Compared;
+use crate::unbegun::called_off;
 use crate::view::{DeploymentStatus, Phase, PlanView};
 
 /// How long to ask engines that are being prepared or fail for now, before
@@ -134,7 +135,8 @@ pub(crate) enum Passage {
 }
 
 /// What can be dealt with now. While something waits for approval, later
-/// revisions wait behind it, unless one of them wants those before it skipped.
+/// revisions wait behind it, unless one of them wants those before it skipped,
+/// or nobody wants them any more.
 pub(crate) fn next_request(status: &StatusRecord, inbox: &[Request]) -> Option<Request> {
     let skips = |request: &&Request| matches!(request, Request::Apply { latest: true, .. });
     let held = match status.gate {
@@ -142,7 +144,9 @@ pub(crate) fn next_request(status: &StatusRecord, inbox: &[Request]) -> Option<R
         Some(RunKind::Apply) => !inbox.iter().any(|request| skips(&request)),
         Some(RunKind::Destroy | RunKind::Expire) => true,
     };
-    let waits = |request: &Request| held && matches!(request, Request::Apply { .. });
+    let waits = |request: &Request| {
+        held && matches!(request, Request::Apply { .. }) && !called_off(status, inbox, *request)
+    };
     inbox.iter().copied().find(|request| !waits(request))
 }
 

@@ -207,18 +207,23 @@ impl Orchestrator {
     /// # Errors
     /// See [`Rejection`].
     pub async fn delete(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        let queued = self.queued(id).await?;
         let (id, status) = self.status(id).await?;
         tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "deletion asked for");
-        if status.status == DeploymentStatus::Deleted {
+        if status.status == DeploymentStatus::Deleted && !queued {
             return Ok(accepted(&id, &status, DeploymentStatus::Deleted));
         }
         ask(&self.context, &id, Request::Delete).await?;
+        // From here on nothing begins that waited before: what is in flight
+        // now is stopped and unwound, and what is not is destroyed.
+        let (id, status) = self.status(id.as_str()).await?;
         let next = match status.status {
-            DeploymentStatus::Pending
-            | DeploymentStatus::InProgress
-            | DeploymentStatus::Cancelling => DeploymentStatus::Cancelling,
+            DeploymentStatus::InProgress | DeploymentStatus::Cancelling => {
+                DeploymentStatus::Cancelling
+            }
             DeploymentStatus::RollingBack => DeploymentStatus::RollingBack,
-            DeploymentStatus::AwaitingApproval
+            DeploymentStatus::Pending
+            | DeploymentStatus::AwaitingApproval
             | DeploymentStatus::Ready
             | DeploymentStatus::Failed
             | DeploymentStatus::RolledBack
@@ -230,39 +235,40 @@ impl Orchestrator {
         Ok(accepted(&id, &status, next))
     }
 
-    /// Stops what is under way and puts back what it changed.
+    /// Stops what is under way and puts back what it changed; or else the
+    /// revision whose turn comes next is not begun.
     ///
     /// # Errors
     /// [`Rejection::Conflict`] when there is nothing to stop.
     pub async fn cancel(&self, id: &str, meta: RequestMeta) -> Result<Accepted, Rejection> {
+        let queued = self.queued(id).await?;
         let (id, status) = self.status(id).await?;
-        match status.status {
+        let next = match status.status {
+            DeploymentStatus::RollingBack => DeploymentStatus::RollingBack,
             DeploymentStatus::Pending
             | DeploymentStatus::InProgress
             | DeploymentStatus::AwaitingApproval
-            | DeploymentStatus::Failed
-            | DeploymentStatus::Cancelling
-            | DeploymentStatus::RollingBack => {}
+            | DeploymentStatus::Cancelling => DeploymentStatus::Cancelling,
+            DeploymentStatus::Failed if !queued => DeploymentStatus::Cancelling,
             DeploymentStatus::Ready
             | DeploymentStatus::RolledBack
             | DeploymentStatus::Cancelled
+            | DeploymentStatus::Failed
             | DeploymentStatus::Deleting
             | DeploymentStatus::Deleted
             | DeploymentStatus::Stuck => {
-                return Err(conflict(&id, &status, "there is nothing to cancel"));
+                if !queued {
+                    return Err(conflict(&id, &status, "there is nothing to cancel"));
+                }
+                status.status
             }
-        }
+        };
         tracing::info!(deployment = %id, correlation_id = %meta.correlation_id, "cancellation asked for");
         let refusal = match status.gate {
             Some(_) => approve::refusal(&self.context, &id, &meta).await?,
             None => None,
         };
         ask_and_put(&self.context, &id, Request::Cancel, refusal).await?;
-        let next = match status.status {
-            // On its way back already.
-            DeploymentStatus::RollingBack => DeploymentStatus::RollingBack,
-            _ => DeploymentStatus::Cancelling,
-        };
         Ok(accepted(&id, &status, next))
     }
 
@@ -430,6 +436,19 @@ impl Orchestrator {
     ) -> Result<BoxStream<'static, EventView>, Rejection> {
         let (id, _) = self.status(id).await?;
         Ok(feed::stream(Arc::clone(&self.context), id, after, follow))
+    }
+
+    /// Whether a revision waits. Read it before the status: what is begun
+    /// meanwhile shows there.
+    async fn queued(&self, id: &str) -> Result<bool, Rejection> {
+        let id = parse(id)?;
+        let record = self
+            .context
+            .read::<DeploymentRecord>(&key::deployment(&id))
+            .await
+            .map_err(internal)?;
+        let applies = |request: &Request| matches!(request, Request::Apply { .. });
+        Ok(record.is_some_and(|record| record.inbox.iter().any(applies)))
     }
 
     pub(crate) async fn status(&self, id: &str) -> Result<(DeploymentId, StatusRecord), Rejection> {

@@ -46,6 +46,7 @@ use crate::records::{DeploymentRecord, ResourceRecord, key};
 pub(crate) use adopt::Adoption;
 pub(crate) use handed::{HandoverRecord, Homes, gave_away, given_homes, handed_over};
 pub(crate) use late::{Beginning, Late};
+pub(crate) use release::halted;
 pub(crate) use reserve::{adoptions, reserve, taken};
 pub(crate) use take::Untaken;
 

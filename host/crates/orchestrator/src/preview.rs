@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::context::Context;
+use crate::fixed;
 use crate::foresee::{Foreseen, Question, Unforeseen};
 use crate::impact;
 use crate::ownership::{self, Homes};
 use crate::records::{DeploymentRecord, ResourceRecord, StatusRecord, key};
 use crate::scope::Compared;
 use crate::service::{Rejection, RequestMeta};
-use crate::submit::{Checked, check, check_against, internal};
+use crate::submit::{Checked, check, internal};
 use crate::view::PlanView;
 
 /// Plans a deployment.
@@ -36,20 +37,20 @@ pub(crate) async fn of(
         .read::<DeploymentRecord>(&key::deployment(&spec.id))
         .await
         .map_err(internal)?;
+    let status = context
+        .read::<StatusRecord>(&key::status(&spec.id))
+        .await
+        .map_err(internal)?;
     let deployed = context
         .read_all::<ResourceRecord>(&key::resources(&spec.id))
         .await
         .map_err(internal)?;
     let mut deployed: Vec<ResourceRecord> = deployed.into_iter().map(|(_, r)| r).collect();
-    let status = context
-        .read::<StatusRecord>(&key::status(&spec.id))
-        .await
-        .map_err(internal)?;
     let homes = Homes::read(context, &spec.id, status.as_ref())
         .await
         .map_err(internal)?;
     // No engine sees what is another's, and no composer either.
-    check_against(existing.as_ref(), &deployed, spec, plan)?;
+    fixed::check(existing.as_ref(), status.as_ref(), &deployed, checked)?;
     let number = existing.map_or(0, |r| r.revision) + 1;
     // What is taken over is seen as if it were deployed here.
     let whole = Compared {

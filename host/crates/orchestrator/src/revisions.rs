@@ -3,17 +3,19 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use nestor_core::ids::DeploymentId;
 use nestor_core::ports::StoreError;
 
 use crate::Orchestrator;
 use crate::keep::PastRevision;
 use crate::orchestrator::conflict;
-use crate::records::{RevisionRecord, key};
+use crate::records::{RevisionRecord, encode, key};
 use crate::service::{Rejection, RequestMeta, Scope};
 use crate::submit::internal;
 use crate::surroundings::rfc3339;
-use crate::view::{Accepted, RevisionView};
+use crate::view::{Accepted, Phase, RevisionView};
 
 impl Orchestrator {
     /// Posts an earlier revision again, as a new one. Without a number: the last
@@ -51,7 +53,7 @@ impl Orchestrator {
                 &format!("there is no revision {to} to go back to"),
             ));
         };
-        self.submit(revision.body.as_bytes(), meta).await
+        self.submit(&as_planned(&revision), meta).await
     }
 
     /// The last revision before that one which was applied whole and can be
@@ -94,7 +96,7 @@ impl Orchestrator {
             let became = not_whole
                 .remove(&key::outcome(&id, r.revision))
                 // Of an earlier run of it; the one under way may end otherwise.
-                .filter(|_| !(status.active && r.revision == status.revision))
+                .filter(|_| !(status.phase != Phase::Done && r.revision == status.revision))
                 .or_else(|| match r.revision.cmp(&status.revision) {
                     Ordering::Less => None,
                     Ordering::Equal => Some(status.status.as_str().into()),
@@ -110,6 +112,22 @@ impl Orchestrator {
         let summaries = summaries.into_iter().rev().map(|(_, r)| r);
         Ok(whole.chain(summaries).map(RevisionView::from).collect())
     }
+}
+
+/// The request of a revision with the exact version of every definition that it
+/// was planned with: a range means something else by now.
+fn as_planned(revision: &RevisionRecord) -> Vec<u8> {
+    let asked = revision.body.as_bytes();
+    let Ok(mut body) = serde_json::from_slice::<Value>(asked) else {
+        return asked.to_vec();
+    };
+    for resource in body["resources"].as_array_mut().into_iter().flatten() {
+        let mut planned = revision.plan.resources.iter();
+        if let Some(planned) = planned.find(|p| resource["name"] == p.name.as_str()) {
+            resource["catalogRef"] = planned.catalog_ref.clone().into();
+        }
+    }
+    encode(&body).to_vec()
 }
 
 impl From<PastRevision> for RevisionView {

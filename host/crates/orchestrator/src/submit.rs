@@ -29,7 +29,7 @@ use crate::scope::{Compared, Difference};
 use crate::service::{Rejection, RequestMeta, Scope};
 use crate::surroundings::rfc3339;
 use crate::view::{Accepted, DeploymentStatus, EventView};
-use crate::{neighbours, ownership, sweep};
+use crate::{fixed, neighbours, ownership, sweep};
 
 /// How long an idempotency key is remembered.
 pub(crate) const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
@@ -121,25 +121,10 @@ pub(crate) async fn submit(
     body: &[u8],
     meta: &RequestMeta,
 ) -> Result<Accepted, Rejection> {
-    let digest = asked_for(body, meta);
-    let now = context.now();
-    let mut used: Option<(String, Guard)> = None;
-    if let Some(idempotency) = &meta.idempotency_key {
-        let at = key::idempotency(idempotency);
-        let before = context
-            .read_raw::<IdempotencyRecord>(&at)
-            .await
-            .map_err(internal)?;
-        let guard = match before {
-            None => Guard::Absent(at.clone()),
-            Some((record, raw)) if record.at.plus_millis(IDEMPOTENCY_MS) <= now => {
-                Guard::Equals(at.clone(), raw)
-            }
-            Some((record, _)) if record.body == digest => return Ok(record.answer),
-            Some(_) => return Err(Rejection::IdempotencyMismatch),
-        };
-        used = Some((at, guard));
-    }
+    let used = match idempotency(context, body, meta).await? {
+        Known::Answered(answer) => return Ok(answer),
+        Known::New(used) => used,
+    };
     let checked = check(context, body).await?;
     if let Some(named) = meta.plan {
         let foreseen = preview::of(context, &checked, meta).await?;
@@ -147,60 +132,153 @@ pub(crate) async fn submit(
             return Err(Rejection::PlanMoved(reason));
         }
     }
-    let Checked { spec, plan } = checked;
-    let id = spec.id.clone();
+    let posted = Posted {
+        checked,
+        body,
+        meta,
+        used,
+        now: context.now(),
+    };
     for _ in 0..ATTEMPTS {
-        let at = key::deployment(&id);
+        let Staged {
+            batch,
+            record,
+            answer,
+            alarms,
+        } = posted.stage(context).await?;
+        match context.store.commit(batch).await {
+            Ok(()) => {
+                let Accepted { id, revision, .. } = &answer;
+                metrics::counter!(crate::metrics::ACCEPTED, "environment" => context.environments.label(&record.environment)).increment(1);
+                tracing::info!(deployment = %id, revision, composer = %record.composer, "accepted");
+                for (kind, at) in alarms {
+                    context.alarms.look(kind, &record.id, at);
+                }
+                context.hooks.ring();
+                wake(context, &record.id, &record.ticket());
+                if posted.used.is_some() {
+                    sweep::now_and_then(context);
+                }
+                return Ok(answer);
+            }
+            // Another request was faster: look again. With the same key it may
+            // have been the same request.
+            Err(CommitError::Guard { key })
+                if posted.used.as_ref().is_some_and(|u| u.at == key) =>
+            {
+                return Err(Rejection::Conflict(
+                    "a request with the same idempotency key is being accepted right now; ask again".into(),
+                ));
+            }
+            Err(CommitError::Guard { .. }) => {}
+            Err(CommitError::Store(error)) => return Err(internal(error)),
+        }
+    }
+    Err(busy(format!(
+        "deployment {} is being changed by many requests at once",
+        posted.checked.spec.id
+    )))
+}
+
+/// What is known of an idempotency key.
+enum Known {
+    /// The answer of then.
+    Answered(Accepted),
+    /// Nothing that counts; there is none, or it is to be kept.
+    New(Option<UsedKey>),
+}
+
+/// An idempotency key that is to be kept with the answer.
+struct UsedKey {
+    at: String,
+    guard: Guard,
+    body: Digest,
+}
+
+async fn idempotency(
+    context: &Context,
+    body: &[u8],
+    meta: &RequestMeta,
+) -> Result<Known, Rejection> {
+    let Some(idempotency) = &meta.idempotency_key else {
+        return Ok(Known::New(None));
+    };
+    let (at, body) = (key::idempotency(idempotency), asked_for(body, meta));
+    let before = context
+        .read_raw::<IdempotencyRecord>(&at)
+        .await
+        .map_err(internal)?;
+    let guard = match before {
+        None => Guard::Absent(at.clone()),
+        Some((record, raw)) if record.at.plus_millis(IDEMPOTENCY_MS) <= context.now() => {
+            Guard::Equals(at.clone(), raw)
+        }
+        Some((record, _)) if record.body == body => return Ok(Known::Answered(record.answer)),
+        Some(_) => return Err(Rejection::IdempotencyMismatch),
+    };
+    Ok(Known::New(Some(UsedKey { at, guard, body })))
+}
+
+/// A request that is in order in itself.
+struct Posted<'a> {
+    checked: Checked,
+    body: &'a [u8],
+    meta: &'a RequestMeta,
+    used: Option<UsedKey>,
+    now: Timestamp,
+}
+
+/// A revision that only has to be committed. Guards on all that was looked at.
+struct Staged {
+    batch: Batch,
+    record: DeploymentRecord,
+    answer: Accepted,
+    alarms: Vec<(Kind, Timestamp)>,
+}
+
+impl Posted<'_> {
+    /// Looks whether it fits what there is now, and puts together what is to be
+    /// written.
+    async fn stage(&self, context: &Context) -> Result<Staged, Rejection> {
+        let Checked { spec, plan } = &self.checked;
+        let (id, now) = (&spec.id, self.now);
+        let at = key::deployment(id);
         let existing = context
             .read_raw::<DeploymentRecord>(&at)
             .await
             .map_err(internal)?;
         // One that runs or waits already takes no further place.
-        if !context.scheduler.knows(&id) {
+        if !context.scheduler.knows(id) {
             room(context)?;
         }
+        let (existing, guard) = match existing {
+            Some((record, raw)) => (Some(record), Guard::Equals(at.clone(), raw)),
+            None => (None, Guard::Absent(at.clone())),
+        };
+        let status = match &existing {
+            Some(_) => context
+                .read::<StatusRecord>(&key::status(id))
+                .await
+                .map_err(internal)?,
+            None => None,
+        };
         let resources = match &existing {
             Some(_) => context
-                .read_all::<ResourceRecord>(&key::resources(&id))
+                .read_all::<ResourceRecord>(&key::resources(id))
                 .await
                 .map_err(internal)?,
             None => Vec::new(),
         };
         let resources: Vec<ResourceRecord> = resources.into_iter().map(|(_, r)| r).collect();
-        check_against(existing.as_ref().map(|(r, _)| r), &resources, &spec, &plan)?;
-
-        let revision = existing.as_ref().map_or(0, |(r, _)| r.revision) + 1;
-        let compared = Compared {
-            spec: &spec,
-            revision,
-            plan: &plan,
-            deployed: &resources,
-        };
-        let unknown = compared.check_targets(&meta.scope);
-        if !unknown.is_empty() {
-            return Err(Rejection::Invalid(unknown));
-        }
-        let mut record = existing.as_ref().map_or_else(
-            || DeploymentRecord {
-                id: id.clone(),
-                composer: spec.composer.clone(),
-                environment: spec.environment.clone(),
-                labels: spec.labels.clone(),
-                created_at: now,
-                revision: 0,
-                priority: 0,
-                expires_at: None,
-                asked: 0,
-                reserved: false,
-                inbox: Vec::new(),
-            },
-            |(r, _)| r.clone(),
-        );
-        record.revision = revision;
-        record.priority = spec.priority;
-        record.labels = spec.labels.clone();
-        let alarm = spec.ttl.map(|ttl| ExpiryAlarm::new(revision, now, ttl));
-        record.expires_at = alarm.map(|alarm| alarm.expires_at);
+        fixed::check(
+            existing.as_ref(),
+            status.as_ref(),
+            &resources,
+            &self.checked,
+        )?;
+        let first = existing.is_none();
+        let mut record = self.record(existing);
+        let revision = record.revision;
         if record.inbox.len() >= context.limits.inbox {
             return Err(busy(format!(
                 "{} requests for deployment {id} wait already",
@@ -211,64 +289,116 @@ pub(crate) async fn submit(
             revision,
             latest: spec.strategy.queued == Queued::Latest,
         });
+        let compared = Compared {
+            spec,
+            revision,
+            plan,
+            deployed: &resources,
+        };
+        let unknown = compared.check_targets(&self.meta.scope);
+        if !unknown.is_empty() {
+            return Err(Rejection::Invalid(unknown));
+        }
 
         let mut batch = Batch::new();
-        batch.guard(match &existing {
-            Some((_, raw)) => Guard::Equals(at.clone(), raw.clone()),
-            None => Guard::Absent(at.clone()),
-        });
-        let part = compared.part(&meta.scope);
-        let reserved =
-            ownership::reserve(context, &spec, &plan, revision, part.as_ref(), &mut batch)
-                .await
-                .map_err(internal)?;
+        batch.guard(guard);
+        let part = compared.part(&self.meta.scope);
+        let reserved = ownership::reserve(context, spec, plan, revision, part.as_ref(), &mut batch)
+            .await
+            .map_err(internal)?;
         if !reserved.violations.is_empty() {
             return Err(Rejection::Invalid(reserved.violations));
         }
         record.reserved |= reserved.some;
-        let news = accepted_event(existing.is_none(), revision, now, meta);
+        let news = accepted_event(first, revision, now, self.meta);
         let about = About {
-            deployment: &id,
+            deployment: id,
             composer: &spec.composer,
             environment: &spec.environment,
         };
         context.hooks.note(context, &mut batch, about, &news);
-        let status = if existing.is_some() {
-            context
-                .read::<StatusRecord>(&key::status(&id))
-                .await
-                .map_err(internal)?
-                .map(|s| s.status)
-        } else {
+        if first {
             let mut status = StatusRecord::accepted(revision, now);
             status.events = 1;
             // Of one of that id that was there before, and is forgotten.
-            status.handed_over = ownership::gave_away(context, &id).await.map_err(internal)?;
-            batch.put(key::status(&id), encode(&status));
-            batch.put(key::event(&id, 1), encode(&news));
-            None
-        };
+            status.handed_over = ownership::gave_away(context, id).await.map_err(internal)?;
+            batch.put(key::status(id), encode(&status));
+            batch.put(key::event(id, 1), encode(&news));
+        }
         let answer = Accepted {
             id: id.to_string(),
             revision,
-            status: status.unwrap_or(DeploymentStatus::Pending),
+            status: status.map_or(DeploymentStatus::Pending, |s| s.status),
             warnings: plan.warnings.clone(),
         };
+        keep::forget_revision(context, id, revision, &mut batch)
+            .await
+            .map_err(internal)?;
+        let of_revision = self.revision(revision, compared.difference());
+        batch.put(key::revision(id, revision), encode(&of_revision));
+        let alarms = self.alarms(context, revision, &mut batch).await?;
+        batch.put(at, encode(&record));
+        if !active(Mutation::NothingLost) {
+            batch.put(key::todo(id), encode(&record.todo()));
+        }
+        if let Some(used) = &self.used {
+            batch.guard(used.guard.clone());
+            let kept = IdempotencyRecord {
+                body: used.body,
+                answer: answer.clone(),
+                at: now,
+            };
+            batch.put(used.at.clone(), encode(&kept));
+        }
+        Ok(Staged {
+            batch,
+            record,
+            answer,
+            alarms,
+        })
+    }
+
+    /// The deployment's record with this as its latest revision.
+    fn record(&self, existing: Option<DeploymentRecord>) -> DeploymentRecord {
+        let (spec, now) = (&self.checked.spec, self.now);
+        let mut record = existing.unwrap_or_else(|| DeploymentRecord {
+            id: spec.id.clone(),
+            composer: spec.composer.clone(),
+            environment: spec.environment.clone(),
+            labels: BTreeMap::new(),
+            created_at: now,
+            revision: 0,
+            priority: 0,
+            expires_at: None,
+            asked: 0,
+            reserved: false,
+            inbox: Vec::new(),
+        });
+        record.revision += 1;
+        record.environment = spec.environment.clone();
+        record.priority = spec.priority;
+        record.labels = spec.labels.clone();
+        let ttl = |ttl| ExpiryAlarm::new(record.revision, now, ttl).expires_at;
+        record.expires_at = spec.ttl.map(ttl);
+        record
+    }
+
+    /// What is kept of it.
+    fn revision(&self, revision: u64, difference: Difference) -> RevisionRecord {
+        let (Checked { spec, plan }, meta) = (&self.checked, self.meta);
         let Difference {
             added,
             changed,
             removed,
-        } = compared.difference();
-        let revision_record = RevisionRecord {
+        } = difference;
+        let composer = || spec.composer.to_string();
+        RevisionRecord {
             revision,
-            by: meta
-                .actor
-                .clone()
-                .unwrap_or_else(|| spec.composer.to_string()),
-            created_at: now,
+            by: meta.actor.clone().unwrap_or_else(composer),
+            created_at: self.now,
             correlation_id: meta.correlation_id.clone(),
             traceparent: meta.traceparent.clone(),
-            body: String::from_utf8_lossy(body).into_owned(),
+            body: String::from_utf8_lossy(self.body).into_owned(),
             spec: spec.clone(),
             plan: plan.clone(),
             added,
@@ -276,68 +406,38 @@ pub(crate) async fn submit(
             removed,
             scope: meta.scope.clone(),
             pinned: meta.plan,
-        };
-        keep::forget_revision(context, &id, revision, &mut batch)
-            .await
-            .map_err(internal)?;
-        let alarm_key = key::alarm(Kind::Expiry.as_str(), &id);
-        match &alarm {
-            Some(alarm) => batch.put(alarm_key, encode(alarm)),
-            None => batch.delete(alarm_key),
-        };
-        let look = drift::alarm_for(context, &id, &record.environment)
-            .await
-            .map_err(internal)?;
-        if let Some(look) = &look {
-            batch.put(key::alarm(Kind::Drift.as_str(), &id), encode(look));
-        }
-        batch.put(at, encode(&record));
-        batch.put(key::revision(&id, revision), encode(&revision_record));
-        if !active(Mutation::NothingLost) {
-            batch.put(key::todo(&id), encode(&record.todo()));
-        }
-        if let Some((at, guard)) = &used {
-            batch.guard(guard.clone());
-            batch.put(
-                at.clone(),
-                encode(&IdempotencyRecord {
-                    body: digest,
-                    answer: answer.clone(),
-                    at: now,
-                }),
-            );
-        }
-        match context.store.commit(batch).await {
-            Ok(()) => {
-                metrics::counter!(crate::metrics::ACCEPTED, "environment" => context.environments.label(&spec.environment)).increment(1);
-                tracing::info!(deployment = %id, revision, composer = %spec.composer, "accepted");
-                if let Some(look) = look {
-                    context.alarms.look(Kind::Drift, &id, look.at);
-                }
-                if let Some(alarm) = alarm {
-                    context.alarms.look(Kind::Expiry, &id, alarm.at);
-                }
-                context.hooks.ring();
-                wake(context, &id, &record.ticket());
-                if used.is_some() {
-                    sweep::now_and_then(context);
-                }
-                return Ok(answer);
-            }
-            // Another request was faster: look again. With the same key it may
-            // have been the same request.
-            Err(CommitError::Guard { key }) if used.as_ref().is_some_and(|(at, _)| at == &key) => {
-                return Err(Rejection::Conflict(
-                    "a request with the same idempotency key is being accepted right now; ask again".into(),
-                ));
-            }
-            Err(CommitError::Guard { .. }) => {}
-            Err(CommitError::Store(error)) => return Err(internal(error)),
         }
     }
-    Err(busy(format!(
-        "deployment {id} is being changed by many requests at once"
-    )))
+
+    /// What is to happen at some time without anybody asking.
+    async fn alarms(
+        &self,
+        context: &Context,
+        revision: u64,
+        batch: &mut Batch,
+    ) -> Result<Vec<(Kind, Timestamp)>, Rejection> {
+        let spec = &self.checked.spec;
+        let mut alarms = Vec::new();
+        let at = key::alarm(Kind::Expiry.as_str(), &spec.id);
+        match spec.ttl {
+            Some(ttl) => {
+                let alarm = ExpiryAlarm::new(revision, self.now, ttl);
+                batch.put(at, encode(&alarm));
+                alarms.push((Kind::Expiry, alarm.at));
+            }
+            None => {
+                batch.delete(at);
+            }
+        }
+        let look = drift::alarm_for(context, &spec.id, &spec.environment)
+            .await
+            .map_err(internal)?;
+        if let Some(look) = look {
+            batch.put(key::alarm(Kind::Drift.as_str(), &spec.id), encode(&look));
+            alarms.push((Kind::Drift, look.at));
+        }
+        Ok(alarms)
+    }
 }
 
 /// Of all that an idempotency key stands for.
@@ -420,77 +520,6 @@ pub(crate) async fn ask_and_put(
     Err(busy(format!(
         "deployment {id} is being changed by many requests at once"
     )))
-}
-
-/// What cannot change between revisions.
-pub(crate) fn check_against(
-    existing: Option<&DeploymentRecord>,
-    resources: &[ResourceRecord],
-    spec: &DeploymentSpec,
-    plan: &ExecutionPlan,
-) -> Result<(), Rejection> {
-    let mut violations = Vec::new();
-    if let Some(record) = existing {
-        let mut fixed = |pointer: &str, was: &str, is: &str| {
-            if was != is {
-                violations.push(Violation::new(
-                    ViolationCode::ImmutableField,
-                    pointer,
-                    format!(
-                        "deployment {} has {was:?} here, and that cannot change; use another id",
-                        record.id
-                    ),
-                ));
-            }
-        };
-        fixed(
-            "/composer",
-            record.composer.as_str(),
-            spec.composer.as_str(),
-        );
-        // With nothing deployed it may move.
-        if !resources.is_empty() {
-            fixed(
-                "/environment",
-                record.environment.as_str(),
-                spec.environment.as_str(),
-            );
-        }
-    }
-    for planned in &plan.resources {
-        let Some(record) = resources.iter().find(|r| r.name == planned.name) else {
-            continue;
-        };
-        let place = spec
-            .resources
-            .iter()
-            .position(|r| r.name == planned.name)
-            .unwrap_or_default();
-        if record.engine != planned.engine {
-            violations.push(Violation::new(
-                ViolationCode::ImmutableField,
-                format!("/resources/{place}/engine"),
-                format!(
-                    "resource {} belongs to engine {}, which holds its state; to move it to {}, give it another name",
-                    planned.name, record.engine, planned.engine
-                ),
-            ));
-        } else if record.delivery != planned.delivery {
-            violations.push(Violation::new(
-                ViolationCode::ImmutableField,
-                "/delivery",
-                format!(
-                    "resource {} was delivered another way before; give it another name",
-                    planned.name
-                ),
-            ));
-        }
-    }
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(Rejection::Invalid(violations))
-    }
 }
 
 /// The first event of a deployment is the first of its numbered ones. Of a

@@ -12,18 +12,21 @@ use expect_test::expect;
 use nestor_core::engine::EngineError;
 use nestor_core::ports::Function;
 use nestor_orchestrator::Orchestrator;
-use nestor_orchestrator::service::{Rejection, RequestMeta};
+use nestor_orchestrator::service::{Approving, Rejection, RequestMeta};
 use nestor_orchestrator::view::Accepted;
 use nestor_testkit::engines::{Behaviour, Hang};
 use serde_json::{Value, json};
 
 use common::{World, post, settle, two, until};
 
-/// Every status that a deployment can be left in, or be caught in.
-const STATES: [&str; 11] = [
+/// Every status that a deployment can be left in, or be caught in; and `queued`
+/// is ready, with another revision that waits.
+const STATES: [&str; 13] = [
     "pending",
     "in_progress",
+    "awaiting",
     "ready",
+    "queued",
     "failed",
     "cancelling",
     "rolling_back",
@@ -36,6 +39,15 @@ const STATES: [&str; 11] = [
 
 fn failed() -> EngineError {
     EngineError::Failed("no".into())
+}
+
+/// What its status is in a state.
+fn shown(state: &str) -> &str {
+    match state {
+        "awaiting" => "awaiting_approval",
+        "queued" => "ready",
+        other => other,
+    }
 }
 
 fn status(view: &nestor_orchestrator::view::DeploymentView) -> String {
@@ -67,6 +79,33 @@ async fn brought_to(state: &str, world: &mut World) -> Orchestrator {
             post(&host, &blocker).await;
             engines.wait_for_call(Function::Apply, "blocker").await;
             post(&host, &two()).await;
+            return host;
+        }
+        "queued" => {
+            world.limits.runs = 1;
+            let host = world.host().await;
+            post(&host, &two()).await;
+            settle(&host, "web").await;
+            engines.script("blocker", hang());
+            let mut blocker = common::web(&[("blocker", "app:1.0.0", json!({}))]);
+            blocker["id"] = json!("blocker");
+            post(&host, &blocker).await;
+            engines.wait_for_call(Function::Apply, "blocker").await;
+            post(&host, &another()).await;
+            return host;
+        }
+        "awaiting" => {
+            let host = world.host().await;
+            post(&host, &two()).await;
+            settle(&host, "web").await;
+            let mut body = another();
+            body["strategy"] = json!({ "approval": "required" });
+            post(&host, &body).await;
+            until("it waits", async || {
+                let view = host.get("web").await.expect("there");
+                status(&view) == shown(state)
+            })
+            .await;
             return host;
         }
         "in_progress" | "cancelling" => {
@@ -157,6 +196,7 @@ async fn act(host: &Orchestrator, action: &str) -> Result<Accepted, Rejection> {
         "retry" => host.retry("web", meta).await,
         "rollback" => host.rollback("web", Some(1), meta).await,
         "delete" => host.delete("web", meta).await,
+        "approve" => host.approve("web", Approving::default(), meta).await,
         other => unreachable!("{other}"),
     }
 }
@@ -188,7 +228,7 @@ async fn row(state: &str, action: &str) -> String {
     let mut world = World::new();
     let host = brought_to(state, &mut world).await;
     until("the state is reached", async || {
-        status(&host.get("web").await.expect("there")) == state
+        status(&host.get("web").await.expect("there")) == shown(state)
     })
     .await;
     let answer = match act(&host, action).await {
@@ -208,7 +248,7 @@ async fn row(state: &str, action: &str) -> String {
 
     let killed = killed(state, action).await;
     let answer = answer.as_str().unwrap_or_default().to_owned();
-    format!("{state:<13}{answer:<14}{once:<18}{twice:<18}{killed}")
+    format!("{state:<13}{answer:<18}{once:<22}{twice:<22}{killed}")
 }
 
 /// Where it ends when the host is killed after the action was answered: at
@@ -241,7 +281,7 @@ async fn table(action: &str) -> String {
     let mut table = String::new();
     let _ = writeln!(
         table,
-        "{action:<13}{:<14}{:<18}{:<18}killed",
+        "{action:<13}{:<18}{:<22}{:<22}killed",
         "answer", "once", "twice"
     );
     for state in STATES {
@@ -253,18 +293,20 @@ async fn table(action: &str) -> String {
 #[tokio::test]
 async fn cancel_in_every_state() {
     expect![[r#"
-        cancel       answer        once              twice             killed
-        pending      cancelling    cancelled (0)     cancelled (0)     cancelled (0)
-        in_progress  cancelling    cancelled (0)     cancelled (0)     cancelled (0)
-        ready        409           ready (2)         ready (2)         ready (2)
-        failed       cancelling    cancelled (0)     cancelled (0)     cancelled (0)
-        cancelling   cancelling    cancelled (0)     cancelled (0)     cancelled (0)
-        rolling_back rolling_back  rolled_back (0)   rolled_back (0)   rolled_back (0)
-        rolled_back  409           rolled_back (0)   rolled_back (0)   rolled_back (0)
-        cancelled    409           cancelled (0)     cancelled (0)     cancelled (0)
-        deleting     409           deleted (0)       deleted (0)       deleted (0)
-        deleted      409           deleted (0)       deleted (0)       deleted (0)
-        stuck        409           stuck (1)         stuck (1)         stuck (1)
+        cancel       answer            once                  twice                 killed
+        pending      cancelling        cancelled (0)         cancelled (0)         cancelled (0)
+        in_progress  cancelling        cancelled (0)         cancelled (0)         cancelled (0)
+        awaiting     cancelling        ready (2)             ready (2)             ready (2)
+        ready        409               ready (2)             ready (2)             ready (2)
+        queued       ready             ready (2)             ready (2)             ready (2)
+        failed       cancelling        cancelled (0)         cancelled (0)         cancelled (0)
+        cancelling   cancelling        cancelled (0)         cancelled (0)         cancelled (0)
+        rolling_back rolling_back      rolled_back (0)       rolled_back (0)       rolled_back (0)
+        rolled_back  409               rolled_back (0)       rolled_back (0)       rolled_back (0)
+        cancelled    409               cancelled (0)         cancelled (0)         cancelled (0)
+        deleting     409               deleted (0)           deleted (0)           deleted (0)
+        deleted      409               deleted (0)           deleted (0)           deleted (0)
+        stuck        409               stuck (1)             stuck (1)             stuck (1)
     "#]]
     .assert_eq(&table("cancel").await);
 }
@@ -287,18 +329,20 @@ async fn what_is_cancelled_before_it_begins_begins_nothing() {
 #[tokio::test]
 async fn retry_in_every_state() {
     expect![[r#"
-        retry        answer        once              twice             killed
-        pending      409           ready (2)         ready (2)         ready (2)
-        in_progress  409           ready (2)         ready (2)         ready (2)
-        ready        409           ready (2)         ready (2)         ready (2)
-        failed       in_progress   ready (2)         ready (2)         ready (2)
-        cancelling   409           cancelled (0)     cancelled (0)     cancelled (0)
-        rolling_back 409           rolled_back (0)   rolled_back (0)   rolled_back (0)
-        rolled_back  in_progress   ready (2)         ready (2)         ready (2)
-        cancelled    in_progress   ready (2)         ready (2)         ready (2)
-        deleting     409           deleted (0)       deleted (0)       deleted (0)
-        deleted      409           deleted (0)       deleted (0)       deleted (0)
-        stuck        in_progress   rolled_back (0)   rolled_back (0)   rolled_back (0)
+        retry        answer            once                  twice                 killed
+        pending      409               ready (2)             ready (2)             ready (2)
+        in_progress  409               ready (2)             ready (2)             ready (2)
+        awaiting     409               awaiting_approval (2) awaiting_approval (2) awaiting_approval (2)
+        ready        409               ready (2)             ready (2)             ready (2)
+        queued       409               ready (2)             ready (2)             ready (2)
+        failed       in_progress       ready (2)             ready (2)             ready (2)
+        cancelling   409               cancelled (0)         cancelled (0)         cancelled (0)
+        rolling_back 409               rolled_back (0)       rolled_back (0)       rolled_back (0)
+        rolled_back  in_progress       ready (2)             ready (2)             ready (2)
+        cancelled    in_progress       ready (2)             ready (2)             ready (2)
+        deleting     409               deleted (0)           deleted (0)           deleted (0)
+        deleted      409               deleted (0)           deleted (0)           deleted (0)
+        stuck        in_progress       rolled_back (0)       rolled_back (0)       rolled_back (0)
     "#]]
     .assert_eq(&table("retry").await);
 }
@@ -306,18 +350,20 @@ async fn retry_in_every_state() {
 #[tokio::test]
 async fn rollback_in_every_state() {
     expect![[r#"
-        rollback     answer        once              twice             killed
-        pending      pending       ready (2)         ready (2)         ready (2)
-        in_progress  in_progress   ready (2)         ready (2)         ready (2)
-        ready        ready         ready (2)         ready (2)         ready (2)
-        failed       failed        ready (2)         ready (2)         ready (2)
-        cancelling   cancelling    ready (2)         ready (2)         ready (2)
-        rolling_back rolling_back  ready (2)         ready (2)         ready (2)
-        rolled_back  rolled_back   ready (2)         ready (2)         ready (2)
-        cancelled    cancelled     ready (2)         ready (2)         ready (2)
-        deleting     deleting      ready (2)         ready (2)         ready (2)
-        deleted      deleted       ready (2)         ready (2)         ready (2)
-        stuck        stuck         ready (2)         ready (2)         ready (2)
+        rollback     answer            once                  twice                 killed
+        pending      pending           ready (2)             ready (2)             ready (2)
+        in_progress  in_progress       ready (2)             ready (2)             ready (2)
+        awaiting     awaiting_approval awaiting_approval (2) awaiting_approval (2) awaiting_approval (2)
+        ready        ready             ready (2)             ready (2)             ready (2)
+        queued       ready             ready (2)             ready (2)             ready (2)
+        failed       failed            ready (2)             ready (2)             ready (2)
+        cancelling   cancelling        ready (2)             ready (2)             ready (2)
+        rolling_back rolling_back      ready (2)             ready (2)             ready (2)
+        rolled_back  rolled_back       ready (2)             ready (2)             ready (2)
+        cancelled    cancelled         ready (2)             ready (2)             ready (2)
+        deleting     deleting          ready (2)             ready (2)             ready (2)
+        deleted      deleted           ready (2)             ready (2)             ready (2)
+        stuck        stuck             ready (2)             ready (2)             ready (2)
     "#]]
     .assert_eq(&table("rollback").await);
 }
@@ -325,18 +371,20 @@ async fn rollback_in_every_state() {
 #[tokio::test]
 async fn delete_in_every_state() {
     expect![[r#"
-        delete       answer        once              twice             killed
-        pending      cancelling    cancelled (0)     cancelled (0)     cancelled (0)
-        in_progress  cancelling    cancelled (0)     cancelled (0)     cancelled (0)
-        ready        deleting      deleted (0)       deleted (0)       deleted (0)
-        failed       deleting      deleted (0)       deleted (0)       deleted (0)
-        cancelling   cancelling    cancelled (0)     cancelled (0)     cancelled (0)
-        rolling_back rolling_back  rolled_back (0)   rolled_back (0)   rolled_back (0)
-        rolled_back  deleting      deleted (0)       deleted (0)       deleted (0)
-        cancelled    deleting      deleted (0)       deleted (0)       deleted (0)
-        deleting     deleting      deleted (0)       deleted (0)       deleted (0)
-        deleted      deleted       deleted (0)       deleted (0)       deleted (0)
-        stuck        deleting      deleted (0)       deleted (0)       deleted (0)
+        delete       answer            once                  twice                 killed
+        pending      deleting          deleted (0)           deleted (0)           deleted (0)
+        in_progress  cancelling        cancelled (0)         cancelled (0)         cancelled (0)
+        awaiting     deleting          deleted (0)           deleted (0)           deleted (0)
+        ready        deleting          deleted (0)           deleted (0)           deleted (0)
+        queued       deleting          deleted (0)           deleted (0)           deleted (0)
+        failed       deleting          deleted (0)           deleted (0)           deleted (0)
+        cancelling   cancelling        cancelled (0)         cancelled (0)         cancelled (0)
+        rolling_back rolling_back      rolled_back (0)       rolled_back (0)       rolled_back (0)
+        rolled_back  deleting          deleted (0)           deleted (0)           deleted (0)
+        cancelled    deleting          deleted (0)           deleted (0)           deleted (0)
+        deleting     deleting          deleted (0)           deleted (0)           deleted (0)
+        deleted      deleted           deleted (0)           deleted (0)           deleted (0)
+        stuck        deleting          deleted (0)           deleted (0)           deleted (0)
     "#]]
     .assert_eq(&table("delete").await);
 }
@@ -344,18 +392,41 @@ async fn delete_in_every_state() {
 #[tokio::test]
 async fn post_in_every_state() {
     expect![[r#"
-        post         answer        once              twice             killed
-        pending      pending       ready (2)         ready (2)         ready (2)
-        in_progress  in_progress   ready (2)         ready (2)         ready (2)
-        ready        ready         ready (2)         ready (2)         ready (2)
-        failed       failed        ready (2)         ready (2)         ready (2)
-        cancelling   cancelling    ready (2)         ready (2)         ready (2)
-        rolling_back rolling_back  ready (2)         ready (2)         ready (2)
-        rolled_back  rolled_back   ready (2)         ready (2)         ready (2)
-        cancelled    cancelled     ready (2)         ready (2)         ready (2)
-        deleting     deleting      ready (2)         ready (2)         ready (2)
-        deleted      deleted       ready (2)         ready (2)         ready (2)
-        stuck        stuck         ready (2)         ready (2)         ready (2)
+        post         answer            once                  twice                 killed
+        pending      pending           ready (2)             ready (2)             ready (2)
+        in_progress  in_progress       ready (2)             ready (2)             ready (2)
+        awaiting     awaiting_approval awaiting_approval (2) awaiting_approval (2) awaiting_approval (2)
+        ready        ready             ready (2)             ready (2)             ready (2)
+        queued       ready             ready (2)             ready (2)             ready (2)
+        failed       failed            ready (2)             ready (2)             ready (2)
+        cancelling   cancelling        ready (2)             ready (2)             ready (2)
+        rolling_back rolling_back      ready (2)             ready (2)             ready (2)
+        rolled_back  rolled_back       ready (2)             ready (2)             ready (2)
+        cancelled    cancelled         ready (2)             ready (2)             ready (2)
+        deleting     deleting          ready (2)             ready (2)             ready (2)
+        deleted      deleted           ready (2)             ready (2)             ready (2)
+        stuck        stuck             ready (2)             ready (2)             ready (2)
     "#]]
     .assert_eq(&table("post").await);
+}
+
+#[tokio::test]
+async fn approve_in_every_state() {
+    expect![[r#"
+        approve      answer            once                  twice                 killed
+        pending      409               ready (2)             ready (2)             ready (2)
+        in_progress  409               ready (2)             ready (2)             ready (2)
+        awaiting     in_progress       ready (2)             ready (2)             ready (2)
+        ready        409               ready (2)             ready (2)             ready (2)
+        queued       409               ready (2)             ready (2)             ready (2)
+        failed       409               failed (1)            failed (1)            failed (1)
+        cancelling   409               cancelled (0)         cancelled (0)         cancelled (0)
+        rolling_back 409               rolled_back (0)       rolled_back (0)       rolled_back (0)
+        rolled_back  409               rolled_back (0)       rolled_back (0)       rolled_back (0)
+        cancelled    409               cancelled (0)         cancelled (0)         cancelled (0)
+        deleting     409               deleted (0)           deleted (0)           deleted (0)
+        deleted      409               deleted (0)           deleted (0)           deleted (0)
+        stuck        409               stuck (1)             stuck (1)             stuck (1)
+    "#]]
+    .assert_eq(&table("approve").await);
 }

@@ -633,9 +633,14 @@ async fn rolling_back_passes_over_what_was_not_applied_whole() {
         .push(extra);
     let view = deploy(&host, &failing).await;
     assert_status(&view, DeploymentStatus::RolledBack);
-    deploy(&host, &sized(3)).await;
+    // Nor what an engine would not even begin.
+    let no = EngineError::Invalid(vec![]);
+    world.engines.script("database", database().invalid(no));
+    assert_status(&deploy(&host, &sized(3)).await, DeploymentStatus::Failed);
+    world.engines.script("database", database());
+    deploy(&host, &sized(4)).await;
     let accepted = back().await.expect("accepted");
-    assert_eq!(accepted.revision, 4);
+    assert_eq!(accepted.revision, 5);
     assert_status(&settle(&host, "web").await, DeploymentStatus::Ready);
     let database = world.engines.existing("web", "database");
     assert_eq!(database.expect("there").config, json!({ "size": 1 }));
@@ -650,8 +655,9 @@ async fn rolling_back_passes_over_what_was_not_applied_whole() {
     assert_eq!(
         outcomes,
         [
-            word(4, "ready"),
-            word(3, "superseded"),
+            word(5, "ready"),
+            word(4, "superseded"),
+            word(3, "failed"),
             word(2, "rolled_back"),
             word(1, "superseded"),
         ]

@@ -11,6 +11,7 @@ use super::{ATTEMPTS, HoldRecord, Next, OwnerRecord, has_it, known_before, stopp
 use crate::driver::{Driver, Guarded, Stop};
 use crate::gate::Intent;
 use crate::records::{Request, encode, key};
+use crate::unbegun::Unbegun;
 
 /// What came of wanting things.
 enum Owned {
@@ -39,7 +40,10 @@ impl Driver {
                 Ok(Owned::Refused(reason)) => return Ok(Next::Refused(reason)),
                 Ok(Owned::Waits) => return Err(Stop::Blocked),
                 Ok(Owned::GivenUp) => {
-                    self.stop_waiting(request, intent.revision.revision).await?;
+                    // Alone, the cancellation would mean what was there before.
+                    let taking = [request, Request::Cancel];
+                    let revision = intent.revision.revision;
+                    self.skip(&taking, revision, Unbegun::CalledOff).await?;
                     return Ok(Next::Over);
                 }
                 // Somebody else was faster: look again.

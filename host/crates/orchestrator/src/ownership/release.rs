@@ -121,7 +121,7 @@ impl Driver {
 
 /// Whether the last run ended half-way and can be taken up again: now, or when
 /// the revision that waits is not begun after all.
-pub(super) fn halted(status: &StatusRecord) -> bool {
+pub(crate) fn halted(status: &StatusRecord) -> bool {
     let (is, run) = match &status.before {
         Some(before) => (before.status, before.run),
         None => (status.status, status.run),

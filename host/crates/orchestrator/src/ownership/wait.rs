@@ -4,9 +4,8 @@ use nestor_core::ids::ResourceName;
 use nestor_core::ports::{Batch, Bytes, Guard, StoreError};
 
 use super::{BlockRecord, MAX_CHAIN, MAX_WAITERS, OwnerRecord, stopped};
-use crate::driver::{Driver, Guarded, Stop};
+use crate::driver::{Driver, Guarded};
 use crate::expiry;
-use crate::gate::restore;
 use crate::records::{DeploymentRecord, Request, encode, key};
 use crate::view::{DeploymentStatus, EventView, Phase};
 
@@ -151,57 +150,6 @@ impl Driver {
             .read::<DeploymentRecord>(&key::deployment(&self.id))
             .await?;
         Ok(record.is_some_and(|record| gives_up(&record)))
-    }
-
-    /// Somebody does not want it any more: all is as it was before.
-    pub(super) async fn stop_waiting(
-        &mut self,
-        request: Request,
-        revision: u64,
-    ) -> Result<(), Stop> {
-        let message = format!(
-            "revision {revision} was not begun, because the deployment was cancelled or deleted while it waited"
-        );
-        restore(&mut self.status, revision, &message);
-        self.status.blocked = false;
-        let event = self.event("withdrawn", revision, None, message);
-        let reason = self.status.reason.clone().unwrap_or_default();
-        let mut back = self.event("status", self.status.revision, None, reason);
-        back.status = Some(self.status.status);
-        let record_key = key::deployment(&self.id);
-        loop {
-            let mut batch = Batch::new();
-            if let Some((mut record, raw)) = self
-                .context
-                .read_raw::<DeploymentRecord>(&record_key)
-                .await?
-            {
-                // Both at once: alone, the cancellation would mean what was
-                // there before.
-                for gone in [request, Request::Cancel] {
-                    if let Some(place) = record.inbox.iter().position(|r| *r == gone) {
-                        record.inbox.remove(place);
-                    }
-                }
-                batch
-                    .guard(Guard::Equals(record_key.clone(), raw))
-                    .put(record_key.clone(), encode(&record));
-            }
-            batch.put(key::outcome(&self.id, revision), encode(&"cancelled"));
-            batch.delete(key::blocked(&self.id));
-            self.status.updated_at = self.context.now();
-            self.record_event(&mut batch, event.clone());
-            self.record_event(&mut batch, back.clone());
-            batch.put(key::status(&self.id), encode(&self.status));
-            match self.commit(batch).await {
-                Ok(()) => break,
-                Err(Guarded::Changed) => {}
-                Err(Guarded::Stop(stop)) => return Err(stop),
-            }
-        }
-        self.context.publish(&self.id, event);
-        self.context.publish(&self.id, back);
-        Ok(())
     }
 }
 
