@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use nestor_core::engine::{
     Action, EngineError, Features, Outcome, Output, Pending, ProposedChanges, Purpose, Settled,
 };
-use nestor_core::ids::{Digest, EngineId, OutputName};
+use nestor_core::ids::{Digest, EngineId, EnvironmentName, OutputName};
 use nestor_core::ports::{EngineCall, EngineHead, EngineStatus, Engines, Function, Reply};
 use nestor_orchestrator::Surroundings as _;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ use crate::dice::Dice;
 use crate::store::SimStore;
 use crate::trace::Trace;
 use crate::{Invariant, Violation};
-use watch::{check_order, check_owner};
+use watch::{check_order, check_owner, check_place};
 
 /// How badly things go; each is "once in so many calls", 0 for never.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,10 @@ pub struct Thing {
     pub config: Value,
     /// By which operation.
     pub operation: String,
+    /// Whose it is; another engine would make one of its own.
+    pub engine: EngineId,
+    /// Where it is.
+    pub environment: EnvironmentName,
 }
 
 /// The world outside; outlives every host.
@@ -301,8 +305,11 @@ impl SimEngines {
             (_, _) => Some(Thing {
                 config: call.request.config.clone(),
                 operation: operation.clone(),
+                engine: call.engine.clone(),
+                environment: call.context.environment.clone(),
             }),
         };
+        check_place(&mut inner, &self.host, call, place);
         check_owner(&mut inner, &self.host, call, place);
         let count = inner.effects.entry(effect_key(operation)).or_default();
         *count += 1;
@@ -502,7 +509,9 @@ impl Engines for SimEngines {
     }
 
     fn names(&self) -> Vec<EngineId> {
-        vec![EngineId::new("sim").expect("a name")]
+        ["sim", "second"]
+            .map(|name| EngineId::new(name).expect("a name"))
+            .to_vec()
     }
 
     async fn call(&self, call: EngineCall) -> Result<Reply, EngineError> {

@@ -12,6 +12,7 @@
 //! | [`engines`] | engines and the world they change: slow, failing, forgetful |
 //! | `receivers` | who subscribed: out of reach, refusing, slow |
 //! | [`people`] | people: posts, updates, parts, approvals, cancels, deletes, retries |
+//! | `hasty` | people in a hurry, in two environments and with two engines |
 //! | `platform` | the catalog |
 //! | [`scenario`] | nobody: puts the others together; one host, or two workers on one disk |
 //! | [`exhaustive`] | the same with a death at every commit and effect, one after another |
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod dice;
 pub mod engines;
 pub mod exhaustive;
+mod hasty;
 pub mod people;
 mod platform;
 mod receivers;
@@ -73,6 +75,8 @@ pub enum Invariant {
     NothingUntold,
     /// Events are told in their order.
     ToldInOrder,
+    /// The same seed gives the same trace.
+    SameTrace,
 }
 
 /// A breach of an invariant.

@@ -29,9 +29,15 @@ struct Arguments {
     /// Seeds of deployments that are after the same real things.
     #[arg(long, default_value_t = 1_000)]
     things: u64,
+    /// Seeds of people in a hurry.
+    #[arg(long, default_value_t = 2_000)]
+    hasty: u64,
     /// Only the first seed, twice, with its trace.
     #[arg(long)]
     replay: bool,
+    /// The same of people in a hurry.
+    #[arg(long)]
+    replay_hasty: bool,
     /// The same of deployments that are after the same real things.
     #[arg(long)]
     replay_things: bool,
@@ -47,8 +53,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.replay_things {
         replay_things(arguments.seed)
+    } else if arguments.replay_hasty {
+        replay(arguments.seed, Options::hasty())
     } else if arguments.replay {
-        replay(arguments.seed)
+        replay(arguments.seed, Options::of_seed(arguments.seed))
     } else {
         search(&arguments)
     }
@@ -62,11 +70,11 @@ fn log() {
         .init();
 }
 
-fn replay(seed: u64) -> ExitCode {
+fn replay(seed: u64, options: Options) -> ExitCode {
     log();
     let options = Options {
         keep_trace: true,
-        ..Options::of_seed(seed)
+        ..options
     };
     let report = run(seed, &options);
     for line in &report.lines {
@@ -139,6 +147,12 @@ fn search(arguments: &Arguments) -> ExitCode {
         found.deaths.load(Ordering::Relaxed),
         found.again.load(Ordering::Relaxed),
     );
+    each(arguments, arguments.hasty, |seed| {
+        let report = run(seed, &Options::hasty());
+        let line = |v: &Violation| format!("in a hurry, seed {seed}: {}", text(v));
+        found.add(report.violations.iter().map(line).collect());
+    });
+    println!("{} seeds of people in a hurry", arguments.hasty);
     let deaths = AtomicU64::new(0);
     each(arguments, arguments.exhaustive, |seed| {
         let exhausted = exhaustive::every_death(seed);

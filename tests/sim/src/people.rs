@@ -100,7 +100,7 @@ impl Person {
             self.clock.sleep(self.dice.clone().below(20_000)).await;
             self.dice.roll();
             let choices = match self.habits {
-                Habits::Plain => 10,
+                Habits::Plain | Habits::Hasty => 10,
                 Habits::Mixed => 14,
             };
             let choice = if request == 0 {
@@ -189,7 +189,7 @@ impl Person {
 
     /// Sometimes a part is enough.
     fn scope(&mut self, configs: &BTreeMap<String, Value>) -> Scope {
-        if self.habits == Habits::Plain {
+        if self.habits != Habits::Mixed {
             return Scope::Whole;
         }
         match self.dice.below(6) {
@@ -238,7 +238,7 @@ impl Person {
             _ => "rollback",
         };
         let queued = match self.habits {
-            Habits::Plain => "latest",
+            Habits::Plain | Habits::Hasty => "latest",
             Habits::Mixed if self.dice.once_in(3) => "latest",
             Habits::Mixed => "each",
         };
@@ -246,7 +246,7 @@ impl Person {
             .then(|| format!("{}s", 60 + self.dice.below(600)));
         let approval = match self.habits {
             Habits::Mixed if self.dice.once_in(3) => "required",
-            Habits::Mixed | Habits::Plain => "automatic",
+            Habits::Mixed | Habits::Plain | Habits::Hasty => "automatic",
         };
         let mut body = json!({
             "id": self.id,

@@ -39,7 +39,9 @@ impl Catalog for OneDefinition {
             name: DefinitionName::new(reference.name.as_str()).expect("a name"),
             version: "1.0.0".parse().expect("a version"),
             description: "anything".into(),
-            engines: vec![(EngineId::new("sim").expect("a name"), Arc::new(json!({})))],
+            engines: ["sim", "second"]
+                .map(|name| (EngineId::new(name).expect("a name"), Arc::new(json!({}))))
+                .to_vec(),
             config_schema: Arc::new(json!(true)),
             outputs: outputs.collect(),
             delivery: None,

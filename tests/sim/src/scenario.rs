@@ -7,17 +7,18 @@ use nestor_core::environment::{DriftAction, DriftPolicy, EnvironmentPolicy};
 use nestor_core::ids::EnvironmentName;
 use nestor_orchestrator::{Limits, Orchestrator, Parts, Surroundings as _};
 
-use crate::Violation;
 use crate::check;
 use crate::clock::{START, SimClock};
 use crate::dice::Dice;
 use crate::engines::{SimEngines, Weather, World};
+use crate::hasty::{self, Goodbyes};
 use crate::people::{Acknowledged, Person, meddle};
 use crate::platform::{NoDelivery, OneDefinition};
 use crate::receivers::{self, Receivers, SimNotifier};
 use crate::store::{Boundaries, Crash, Disk, Fate, SimStore};
 use crate::trace::Trace;
 use crate::watch::{Seen, Watcher};
+use crate::{Invariant, Violation};
 
 /// Whatever is drawn with dice of its own leaves the rest of a seed alone.
 const OWN_DICE: u64 = 0xd21f_7000_0000_0001;
@@ -62,6 +63,9 @@ pub enum Habits {
     /// Also every revision after the other, parts, plans that wait for approval,
     /// deployments that live for minutes, and looks for drift.
     Mixed,
+    /// The next thing before the one before has begun, in two environments and
+    /// with two engines.
+    Hasty,
 }
 
 impl Default for Options {
@@ -133,6 +137,16 @@ impl Options {
         }
     }
 
+    /// People in a hurry, on a host that does one thing at a time.
+    #[must_use]
+    pub fn hasty() -> Self {
+        Self {
+            requests: 7,
+            habits: Habits::Hasty,
+            ..Self::default()
+        }
+    }
+
     /// What happens to a host that starts after so many deaths.
     pub(crate) fn fate_after(&self, deaths: u32) -> Fate {
         if deaths < self.deaths {
@@ -146,6 +160,10 @@ impl Options {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             calls: self.calls,
+            runs: match self.habits {
+                Habits::Hasty => 1,
+                Habits::Plain | Habits::Mixed => Limits::default().runs,
+            },
             // What is checked at the end must still be known.
             keep_deleted: Duration::MAX,
             ..Limits::default()
@@ -200,6 +218,16 @@ const LONG_MS: u64 = 6 * 3_600_000;
 /// Whatever lives for minutes is gone by then, if nothing holds it up.
 const EXPIRED_MS: u64 = 3_600_000;
 
+/// Runs one seed twice: whether that gives the same.
+#[must_use]
+pub fn again(seed: u64, options: &Options) -> Option<Violation> {
+    let (first, second) = (run(seed, options), run(seed, options));
+    (first != second).then(|| Violation {
+        invariant: Invariant::SameTrace,
+        detail: format!("trace {:016x}, again {:016x}", first.trace, second.trace),
+    })
+}
+
 /// Runs one seed to its end.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
@@ -239,10 +267,26 @@ async fn simulate(seed: u64, options: &Options) -> Report {
             clock.clone(),
         )));
     }
+    let goodbyes = Goodbyes::default();
     for number in 0..options.deployments {
+        let id = format!("d{number}");
+        let own = Dice::new(dice.roll());
+        if options.habits == Habits::Hasty {
+            let person = hasty::Person {
+                id,
+                dice: own,
+                clock: clock.clone(),
+                hosts: Arc::clone(&hosts),
+                acknowledged: Arc::clone(&acknowledged),
+                goodbyes: Arc::clone(&goodbyes),
+                trace: Arc::clone(&trace),
+            };
+            people.push(tokio::spawn(person.live(options.requests)));
+            continue;
+        }
         let person = Person {
-            id: format!("d{number}"),
-            dice: Dice::new(dice.roll()),
+            id,
+            dice: own,
             clock: clock.clone(),
             hosts: Arc::clone(&hosts),
             acknowledged: Arc::clone(&acknowledged),
@@ -346,6 +390,7 @@ async fn simulate(seed: u64, options: &Options) -> Report {
             put_right,
         ));
         violations.extend(receivers.violations(&disk.documents()));
+        violations.extend(hasty::check(&disk.documents(), &goodbyes));
         violations
     };
     Report {

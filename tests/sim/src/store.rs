@@ -297,6 +297,13 @@ impl SimStore {
         Some((text("deployment")?, text("resource")?))
     }
 
+    /// Where a deployment says that it is.
+    #[must_use]
+    pub fn environment(&self, deployment: &str) -> Option<String> {
+        let record = document(self.disk.lock().get(&format!("dep/{deployment}"))?);
+        record["environment"].as_str().map(str::to_owned)
+    }
+
     /// A breach of the leases that somebody else saw.
     pub fn stale(&self, detail: String) {
         self.disk.breach(Invariant::StaleWritesAreRefused, detail);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nestor_core::execution::mutation::{Mutation, set};
 use nestor_sim::Violation;
-use nestor_sim::scenario::{Options, run};
+use nestor_sim::scenario::{Options, again, run};
 use nestor_sim::{things, turns};
 
 /// Where searches begin: one that finds a bug by luck does not find it from
@@ -70,6 +70,7 @@ fn seeds_until(mutation: Mutation, from: u64) -> Option<u64> {
 fn scenario(mutation: Mutation, seed: u64) -> Vec<Violation> {
     match mutation {
         Mutation::StaleWritesAreRefused => run(seed, &Options::shared()).violations,
+        Mutation::SameTrace => again(seed, &Options::of_seed(seed)).into_iter().collect(),
         Mutation::OneOwner => things::run(seed, false).violations,
         Mutation::HigherPriorityFirst | Mutation::NobodyStarves => turns::run(seed),
         Mutation::DependenciesFirst

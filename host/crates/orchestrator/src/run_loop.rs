@@ -393,6 +393,10 @@ impl RunLoop {
     /// Decides what to do about steps that may begin, up to the bound.
     fn dispatch_ready(&mut self, driver: &Driver, turn: &mut Turn) {
         let bound = driver.context.limits.calls_per_run;
+        if active(Mutation::SameTrace) {
+            let any_order: HashSet<u32> = self.ready.drain(..).collect();
+            self.ready.extend(any_order);
+        }
         // A run that turned around before it got here has a step twice.
         let mut begins = HashSet::new();
         while !turn.is_large()

@@ -56,6 +56,32 @@ fn run_of(operation: &str) -> &str {
     operation.split('/').nth(1).unwrap_or_default()
 }
 
+/// A thing is its engine's and stays where it is, and that is where its
+/// deployment says that it is.
+pub(super) fn check_place(
+    inner: &mut Inner,
+    host: &SimStore,
+    call: &EngineCall,
+    place: &(String, String),
+) {
+    let (engine, environment) = (&call.engine, &call.context.environment);
+    let operation = &call.context.operation_id;
+    let other = inner
+        .things
+        .get(place)
+        .filter(|thing| &thing.engine != engine || &thing.environment != environment)
+        .map(|thing| format!("{} in {}", thing.engine, thing.environment));
+    if let Some(other) = other {
+        let detail = format!("{operation} by {engine} in {environment}, where it is {other}'s");
+        inner.breach(Invariant::WorldMatchesStatus, detail);
+    }
+    let said = host.environment(&place.0);
+    if said.is_some_and(|said| said != environment.as_str()) {
+        let detail = format!("{operation} in {environment}, but its deployment is elsewhere");
+        inner.breach(Invariant::WorldMatchesStatus, detail);
+    }
+}
+
 /// A real thing is touched for its owner, and is there once.
 pub(super) fn check_owner(
     inner: &mut Inner,

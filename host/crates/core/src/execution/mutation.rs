@@ -39,11 +39,13 @@ pub enum Mutation {
     NothingUntold,
     /// An event that did not arrive is passed by.
     ToldInOrder,
+    /// What may begin begins in the order that a hash map happens to have.
+    SameTrace,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::DependenciesFirst,
         Self::OneOperationAtATime,
         Self::NothingLost,
@@ -61,6 +63,7 @@ impl Mutation {
         Self::EverythingSaysWhy,
         Self::NothingUntold,
         Self::ToldInOrder,
+        Self::SameTrace,
     ];
 }
 
