@@ -312,7 +312,7 @@ async fn one_correlation_id_from_the_request_to_the_engines_lines() {
     world.engines_ready().await;
     let body = std::fs::read_to_string(root().join("examples/web-app/deployment.json")).unwrap();
     let request = format!(
-        "POST /api/v1/deployments HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-correlation-id: trace-me-7\r\n\
+        "POST /api/v1/deployments HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-correlation-id: trace-me-7\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
